@@ -1,0 +1,513 @@
+//! The message that everything here carries.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Timestamp, Value};
+
+/// A message: a payload, a tag, and the rare fields of an [`Envelope`].
+///
+/// It is 88 bytes. Payloads up to [`Datagram::INLINE`] bytes live inside it; longer ones and the
+/// envelope are shared, so that a clone never copies them. How it is laid out may change; read it
+/// through [`Datagram::view`].
+///
+/// ```
+/// use seam_core::Datagram;
+///
+/// let order = Datagram::new("12 apples").with_key("customer-7").with_header("source", "web");
+/// assert_eq!(order.payload(), Some(&b"12 apples"[..]));
+/// assert_eq!(order.view().header("source").and_then(|v| v.as_text()), Some("web"));
+/// ```
+#[derive(Clone, Default)]
+pub struct Datagram {
+    inline: Inline,
+    shared: Option<Arc<Bytes>>,
+    envelope: Option<Arc<Envelope>>,
+    form: Form,
+    tag: u16,
+}
+
+/// Aligned, so that a copy is eight moves and no call.
+#[derive(Clone, Copy)]
+#[repr(align(8))]
+struct Inline([u8; Datagram::INLINE]);
+
+impl Default for Inline {
+    fn default() -> Self {
+        Self([0; Datagram::INLINE])
+    }
+}
+
+/// Where the payload is.
+#[derive(Clone, Copy, Default)]
+enum Form {
+    #[default]
+    None,
+    Inline(u8),
+    Shared,
+}
+
+/// The fields that are rarely set. A field left empty arrives empty: nothing is stamped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Envelope {
+    /// Names this datagram; brokers that remove duplicates compare it.
+    pub id: Option<Id>,
+    /// What keeps its order: datagrams of one key are delivered in the order they were admitted.
+    pub key: Option<Bytes>,
+    /// The stable name of the type of the payload.
+    pub kind: Option<Box<str>>,
+    /// The media type of the payload.
+    pub content_type: Option<Box<str>>,
+    /// How the payload is compressed.
+    pub content_encoding: Option<Box<str>>,
+    /// When it was made, or what its maker says of its time.
+    pub time: Option<Timestamp>,
+    /// It is never delivered after this point.
+    pub expiry: Option<Timestamp>,
+    /// It is not delivered before this point; needs [`Capability::Schedule`](crate::Capability).
+    pub deliver_at: Option<Timestamp>,
+    /// A hint; higher is more urgent. Always carried, obeyed where the broker can.
+    pub priority: Option<u8>,
+    /// Ties a reply to its request.
+    pub correlation_id: Option<Bytes>,
+    /// Where replies go; opaque, made by [`Connection::request`](crate::Connection::request).
+    pub reply_to: Option<Bytes>,
+    /// In order, duplicates kept. Names that start with `seam-` are this library's own.
+    pub headers: Vec<(Box<str>, Value)>,
+}
+
+static EMPTY: Envelope = Envelope {
+    id: None,
+    key: None,
+    kind: None,
+    content_type: None,
+    content_encoding: None,
+    time: None,
+    expiry: None,
+    deliver_at: None,
+    priority: None,
+    correlation_id: None,
+    reply_to: None,
+    headers: Vec::new(),
+};
+
+/// What names a datagram: text of 1 to 128 bytes, or exactly 16 bytes. The two stay apart.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Id(IdForm);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum IdForm {
+    Text(Box<str>),
+    Bytes([u8; 16]),
+}
+
+impl Id {
+    /// The longest text, in bytes.
+    pub const MAX_TEXT: usize = 128;
+
+    /// An id of text.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`](crate::Error::Invalid) if it is empty or longer than 128 bytes.
+    pub fn text(text: impl Into<Box<str>>) -> crate::Result<Self> {
+        let text = text.into();
+        if text.is_empty() || text.len() > Self::MAX_TEXT {
+            let reason = format!("{} bytes; it takes 1 to 128", text.len());
+            return Err(crate::Error::invalid("id", reason));
+        }
+        Ok(Self(IdForm::Text(text)))
+    }
+
+    /// An id of 16 bytes, such as a UUID.
+    #[must_use]
+    pub fn bytes(bytes: [u8; 16]) -> Self {
+        Self(IdForm::Bytes(bytes))
+    }
+
+    /// The text, if it is text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        match &self.0 {
+            IdForm::Text(text) => Some(text),
+            IdForm::Bytes(_) => None,
+        }
+    }
+
+    /// The 16 bytes, if it is bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8; 16]> {
+        match &self.0 {
+            IdForm::Text(_) => None,
+            IdForm::Bytes(bytes) => Some(bytes),
+        }
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            IdForm::Text(text) => f.write_str(text),
+            IdForm::Bytes(bytes) => bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+        }
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({self})")
+    }
+}
+
+impl Datagram {
+    /// The longest payload that needs no memory of its own, in bytes.
+    pub const INLINE: usize = 64;
+
+    /// A datagram with this payload, tag 0 and an empty envelope. `""` is an empty payload, not none.
+    pub fn new(payload: impl Into<Bytes>) -> Self {
+        Self::empty().with_payload(payload)
+    }
+
+    /// A datagram without payload, as a Kafka tombstone has none.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A datagram with a copy of `payload`; without any allocation up to [`Datagram::INLINE`] bytes.
+    #[must_use]
+    #[inline]
+    pub fn copy_from(tag: u16, payload: &[u8]) -> Self {
+        let mut datagram = Self { tag, ..Self::default() };
+        match u8::try_from(payload.len()) {
+            Ok(length) if payload.len() <= Self::INLINE => {
+                match <&[u8; Self::INLINE]>::try_from(payload) {
+                    Ok(full) => datagram.inline.0 = *full,
+                    Err(_) => datagram.inline.0[..payload.len()].copy_from_slice(payload),
+                }
+                datagram.form = Form::Inline(length);
+            }
+            _ => {
+                datagram.shared = Some(Arc::new(Bytes::copy_from_slice(payload)));
+                datagram.form = Form::Shared;
+            }
+        }
+        datagram
+    }
+
+    /// Replaces the payload.
+    #[must_use]
+    pub fn with_payload(mut self, payload: impl Into<Bytes>) -> Self {
+        let payload = payload.into();
+        self.shared = None;
+        match u8::try_from(payload.len()) {
+            Ok(length) if payload.len() <= Self::INLINE => {
+                self.inline.0[..payload.len()].copy_from_slice(&payload);
+                self.form = Form::Inline(length);
+            }
+            _ => {
+                self.shared = Some(Arc::new(payload));
+                self.form = Form::Shared;
+            }
+        }
+        self
+    }
+
+    /// Sets the tag, the label that version 1 of the wire carries; free elsewhere.
+    #[must_use]
+    pub fn with_tag(mut self, tag: u16) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// Replaces the whole envelope.
+    #[must_use]
+    pub fn with_envelope(mut self, envelope: Envelope) -> Self {
+        self.envelope = (envelope != EMPTY).then(|| Arc::new(envelope));
+        self
+    }
+
+    /// Sets the id.
+    #[must_use]
+    pub fn with_id(mut self, id: Id) -> Self {
+        self.envelope_mut().id = Some(id);
+        self
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Bytes>) -> Self {
+        self.envelope_mut().key = Some(key.into());
+        self
+    }
+
+    /// Sets the name of the payload's type.
+    #[must_use]
+    pub fn with_kind(mut self, kind: impl Into<Box<str>>) -> Self {
+        self.envelope_mut().kind = Some(kind.into());
+        self
+    }
+
+    /// Sets the media type of the payload.
+    #[must_use]
+    pub fn with_content_type(mut self, content_type: impl Into<Box<str>>) -> Self {
+        self.envelope_mut().content_type = Some(content_type.into());
+        self
+    }
+
+    /// Sets the time that its maker gives it.
+    #[must_use]
+    pub fn with_time(mut self, time: Timestamp) -> Self {
+        self.envelope_mut().time = Some(time);
+        self
+    }
+
+    /// Sets the point after which it is never delivered.
+    #[must_use]
+    pub fn with_expiry(mut self, expiry: Timestamp) -> Self {
+        self.envelope_mut().expiry = Some(expiry);
+        self
+    }
+
+    /// Sets the point before which it is not delivered.
+    #[must_use]
+    pub fn with_deliver_at(mut self, deliver_at: Timestamp) -> Self {
+        self.envelope_mut().deliver_at = Some(deliver_at);
+        self
+    }
+
+    /// Sets the priority.
+    #[must_use]
+    pub fn with_priority(mut self, priority: u8) -> Self {
+        self.envelope_mut().priority = Some(priority);
+        self
+    }
+
+    /// Appends a header; one of the same name stays.
+    #[must_use]
+    pub fn with_header(mut self, name: impl Into<Box<str>>, value: impl Into<Value>) -> Self {
+        self.envelope_mut().headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// The envelope, to change it in place. Copies it if a clone of this datagram shares it.
+    pub fn envelope_mut(&mut self) -> &mut Envelope {
+        Arc::make_mut(self.envelope.get_or_insert_default())
+    }
+
+    /// The tag.
+    #[must_use]
+    pub fn tag(&self) -> u16 {
+        self.tag
+    }
+
+    /// The payload; `None` differs from empty.
+    #[must_use]
+    #[inline]
+    pub fn payload(&self) -> Option<&[u8]> {
+        match self.form {
+            Form::None => None,
+            Form::Inline(length) => self.inline.0.get(..usize::from(length)),
+            Form::Shared => self.shared.as_deref().map(|bytes| &bytes[..]),
+        }
+    }
+
+    /// The payload as shared bytes: without a copy above [`Datagram::INLINE`] bytes.
+    #[must_use]
+    pub fn payload_bytes(&self) -> Option<Bytes> {
+        match &self.shared {
+            Some(bytes) => Some(Bytes::clone(bytes)),
+            None => self.payload().map(Bytes::copy_from_slice),
+        }
+    }
+
+    /// The envelope; all empty where nothing is set.
+    #[must_use]
+    #[inline]
+    pub fn envelope(&self) -> &Envelope {
+        self.envelope.as_deref().unwrap_or(&EMPTY)
+    }
+
+    /// Everything in it, as users and transports read it.
+    #[must_use]
+    #[inline]
+    pub fn view(&self) -> View<'_> {
+        View {
+            tag: self.tag,
+            payload: self.payload(),
+            shared: self.shared.as_deref(),
+            envelope: self.envelope.as_deref(),
+        }
+    }
+
+    pub(crate) fn has_envelope(&self) -> bool {
+        self.envelope.is_some()
+    }
+}
+
+impl PartialEq for Datagram {
+    fn eq(&self, other: &Self) -> bool {
+        self.tag == other.tag
+            && self.payload() == other.payload()
+            && self.envelope() == other.envelope()
+    }
+}
+
+impl Eq for Datagram {}
+
+/// Shows sizes and field names, never the payload or a value: it may end in a log.
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.view(), f)
+    }
+}
+
+/// A datagram as it is read: borrowed from an owned one, or from the batch that lends it.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    tag: u16,
+    payload: Option<&'a [u8]>,
+    shared: Option<&'a Bytes>,
+    envelope: Option<&'a Envelope>,
+}
+
+impl<'a> View<'a> {
+    /// The tag.
+    #[must_use]
+    pub fn tag(self) -> u16 {
+        self.tag
+    }
+
+    /// The payload; `None` differs from empty.
+    #[must_use]
+    #[inline]
+    pub fn payload(self) -> Option<&'a [u8]> {
+        self.payload
+    }
+
+    /// The payload where it is already shared, so that a transport can send it by reference.
+    #[must_use]
+    pub fn payload_shared(self) -> Option<&'a Bytes> {
+        self.shared
+    }
+
+    /// The envelope; all empty where nothing is set.
+    #[must_use]
+    pub fn envelope(self) -> &'a Envelope {
+        self.envelope.unwrap_or(&EMPTY)
+    }
+
+    /// Whether no field of the envelope is set; cheap.
+    #[must_use]
+    pub fn is_plain(self) -> bool {
+        self.envelope.is_none_or(|envelope| *envelope == EMPTY)
+    }
+
+    /// The key.
+    #[must_use]
+    pub fn key(self) -> Option<&'a [u8]> {
+        self.envelope.and_then(|envelope| envelope.key.as_deref())
+    }
+
+    /// The first header of that name.
+    #[must_use]
+    pub fn header(self, name: &str) -> Option<&'a Value> {
+        self.headers(name).next()
+    }
+
+    /// Every header of that name, in order.
+    pub fn headers(self, name: &str) -> impl Iterator<Item = &'a Value> {
+        let all = &self.envelope().headers;
+        all.iter().filter(move |(n, _)| **n == *name).map(|(_, value)| value)
+    }
+
+    /// A copy that owns what it holds; shares the payload where it is shared already.
+    #[must_use]
+    pub fn to_datagram(self) -> Datagram {
+        let mut datagram = match (self.shared, self.payload) {
+            (Some(bytes), _) => Datagram::new(bytes.clone()).with_tag(self.tag),
+            (None, Some(payload)) => Datagram::copy_from(self.tag, payload),
+            (None, None) => Datagram::empty().with_tag(self.tag),
+        };
+        datagram.envelope = self.envelope.map(|envelope| Arc::new(envelope.clone()));
+        datagram
+    }
+
+    /// Bytes of payload, key and headers: what credit in bytes counts.
+    #[must_use]
+    #[inline]
+    pub fn size(self) -> usize {
+        let payload = self.payload.map_or(0, <[u8]>::len);
+        payload + self.envelope.map_or(0, Envelope::size)
+    }
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Datagram");
+        out.field("tag", &self.tag).field("payload_bytes", &self.payload.map(<[u8]>::len));
+        if let Some(envelope) = self.envelope {
+            let names: Vec<_> = envelope.headers.iter().map(|(name, _)| name).collect();
+            out.field("id", &envelope.id)
+                .field("kind", &envelope.kind)
+                .field("key_bytes", &envelope.key.as_ref().map(Bytes::len))
+                .field("headers", &names);
+        }
+        out.finish()
+    }
+}
+
+impl Envelope {
+    /// Bytes of key, texts and headers: what credit in bytes counts beside the payload.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let bytes = [&self.key, &self.correlation_id, &self.reply_to];
+        let texts = [&self.kind, &self.content_type, &self.content_encoding];
+        bytes.into_iter().flatten().map(Bytes::len).sum::<usize>()
+            + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+            + self.header_bytes()
+    }
+
+    /// Bytes of all names and values of headers.
+    #[must_use]
+    pub fn header_bytes(&self) -> usize {
+        self.headers.iter().map(|(name, value)| name.len() + value.size()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_as_designed() {
+        assert!(size_of::<Datagram>() <= 96, "{}", size_of::<Datagram>());
+        assert_eq!(size_of::<crate::SendError>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn empty_payload_differs_from_none() {
+        assert_ne!(Datagram::new(""), Datagram::empty());
+        assert_eq!(Datagram::new("").payload(), Some(&[][..]));
+    }
+
+    #[test]
+    fn payload_of_every_length_around_the_inline_limit_is_kept() {
+        for length in 0..=130 {
+            let bytes: Vec<u8> = (0..length).collect();
+            assert_eq!(Datagram::copy_from(3, &bytes).payload(), Some(&bytes[..]));
+            let datagram = Datagram::new(bytes.clone());
+            assert_eq!(datagram.payload(), Some(&bytes[..]));
+            assert_eq!(datagram.view().to_datagram(), datagram);
+        }
+    }
+
+    #[test]
+    fn debug_shows_neither_payload_nor_values() {
+        let secret = Datagram::new("hunter2").with_key("hunter2").with_header("token", "hunter2");
+        assert!(!format!("{secret:?}").contains("hunter2"));
+    }
+}

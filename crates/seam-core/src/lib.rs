@@ -1,0 +1,13 @@
+//! The contract of Seam: datagrams, endpoints, drivers, and the types that users hold.
+
+mod capability;
+mod datagram;
+mod error;
+mod time;
+mod value;
+
+pub use capability::{Capabilities, Capability, Confirmation, Limits, Support};
+pub use datagram::{Datagram, Envelope, Id, View};
+pub use error::{BoxError, Error, Fate, Result, SendError};
+pub use time::Timestamp;
+pub use value::Value;
