@@ -141,7 +141,7 @@ impl Endpoint {
         self.uri.user()
     }
 
-    /// The password that stands in the URI itself; [`Endpoint::load_password`] finds the others, too.
+    /// The password in the URI itself; [`Endpoint::load_password`] also reads variable and file.
     #[must_use]
     pub fn password(&self) -> Option<&Secret> {
         self.uri.password()
@@ -160,12 +160,7 @@ impl Endpoint {
             return Ok(Some(password.clone()));
         }
         if let Some(Setting::Text(name)) = self.find(parameters::PASSWORD_ENV.name) {
-            return std::env::var(&**name).map(|text| Some(text.into())).map_err(|_| {
-                Error::NotFound {
-                    what: format!("the variable `{name}` that `password_env` names"),
-                    remedy: "set it to the password".to_owned(),
-                }
-            });
+            return read_variable(name).map(Some);
         }
         if let Some(Setting::Path(path)) = self.find(parameters::PASSWORD_FILE.name) {
             return read_password(path).map(Some);
@@ -173,7 +168,7 @@ impl Endpoint {
         Ok(None)
     }
 
-    /// Whether the URI itself has this parameter, be it what the default is.
+    /// Whether the URI itself has this parameter, even if with its default value.
     #[must_use]
     pub fn is_given(&self, name: &str) -> bool {
         self.uri.parameter(name).is_some()
@@ -358,10 +353,18 @@ fn check_exclusive(uri: &Uri) -> Result<()> {
     }
 }
 
+// The name is not shown: it may be the password itself, given in the wrong place.
+fn read_variable(name: &str) -> Result<Secret> {
+    std::env::var(name).map(Secret::from).map_err(|_| Error::NotFound {
+        what: "the variable that `password_env` names".to_owned(),
+        remedy: "set it to the password".to_owned(),
+    })
+}
+
 fn read_password(path: &Path) -> Result<Secret> {
     let text = std::fs::read_to_string(path).map_err(|error| Error::NotFound {
-        what: format!("the password in `{}`", path.display()),
-        remedy: format!("make `password_file` readable ({error})"),
+        what: "a readable file that `password_file` names".to_owned(),
+        remedy: format!("put the password there ({error})"),
     })?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).into())

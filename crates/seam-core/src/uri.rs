@@ -6,8 +6,6 @@
 mod builder;
 mod escape;
 mod serialized;
-#[cfg(test)]
-mod tests;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -19,7 +17,7 @@ pub(crate) use escape::decode;
 use crate::secret::HIDDEN;
 use crate::{Error, Parameter, Result, Secret, parameters};
 
-/// `scheme://[user[:password]@]authority[/path][?name[=value]&...]`, taken apart and checked for form.
+/// `scheme://[user[:password]@]authority[/path][?name[=value]&...]`, taken apart and checked.
 ///
 /// - Escapes are those of RFC 3986: `%XX`, together UTF-8; a `+` is a plus.
 /// - A parameter `name` alone is the flag `name=true`; no name comes twice.
@@ -143,7 +141,7 @@ impl Uri {
     /// This URI with its whole rest, authority and path, standing for `address`.
     pub(crate) fn with_rest(&self, address: &str) -> Self {
         let (authority, path) = match address.split_once('/') {
-            // A path that begins with `//` after an empty authority keeps the slash of the address.
+            // One `/` ends the empty authority; the other begins the address.
             Some(("", _)) => ("", Some(format!("/{}", escape::encode(address, escape::PATH)))),
             Some((first, rest)) => {
                 (first, Some(format!("/{}", escape::encode(rest, escape::PATH))))
@@ -313,14 +311,16 @@ fn parse_scheme(text: &str) -> Result<String> {
         return Ok(text.to_ascii_lowercase());
     }
     Err(Error::invalid_endpoint(
-        "what stands before `://` is no scheme; use a letter, then letters, digits, `+`, `-` or `.`",
+        "what stands before `://` is no scheme; \
+         use a letter, then letters, digits, `+`, `-` or `.`",
     ))
 }
 
 fn refuse_stray_at(parts: [&str; 3]) -> Result<()> {
     if parts.iter().any(|part| part.contains('@')) {
         return Err(Error::invalid_endpoint(
-            "an `@` that does not end the user and password; write it as %40, and in a password `/` as %2F and `?` as %3F",
+            "an `@` that does not end the user and password; \
+             write it as %40, and in a password `/` as %2F and `?` as %3F",
         ));
     }
     Ok(())
@@ -343,7 +343,8 @@ fn parse_query(query: &str) -> Result<Vec<(String, String)>> {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
         {
             return Err(Error::invalid_endpoint(
-                "a parameter without a proper name; write `?name=value&name=value`, and `&` in a value as %26",
+                "a parameter without a proper name; \
+                 write `?name=value&name=value`, and `&` in a value as %26",
             ));
         }
         if parameters.iter().any(|(given, _)| given == name) {

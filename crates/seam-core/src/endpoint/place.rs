@@ -150,11 +150,11 @@ fn parse_host(text: &str, scheme: &Scheme) -> Result<Host> {
             None => (text.to_owned(), None),
         },
     };
-    if name.is_empty() {
-        return Err(refuse(scheme, "a host is missing"));
-    }
     if !text.starts_with('[') {
         check_host_name(&name, port)?;
+    }
+    if name.is_empty() {
+        return Err(refuse(scheme, "a host is missing"));
     }
     let port = match port {
         Some(port) => parse_port(&name, port)?,

@@ -93,7 +93,8 @@ impl UriBuilder {
             return Ok(parsed);
         }
         Err(Error::invalid_endpoint(
-            "the scheme, a host or a parameter name holds a character that ends it, such as `/`, `?`, `=` or `&`",
+            "the scheme, a host or a parameter name holds a character that ends it, \
+             such as `/`, `?`, `=` or `&`",
         ))
     }
 }

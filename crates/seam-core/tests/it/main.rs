@@ -1,1 +1,10 @@
 //! Integration tests of the contract.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap; clippy sees only those in test functions"
+)]
+
+mod endpoint;
+mod parameters;
+mod uri;
