@@ -285,6 +285,42 @@ impl Endpoint {
         }
     }
 
+    /// Whether the scheme takes a parameter of that name.
+    #[must_use]
+    pub fn takes(&self, name: &str) -> bool {
+        self.scheme.parameter(name).is_some()
+    }
+
+    /// When a datagram without receipt comes back: `send_timeout`, 30 s where the scheme leaves it out.
+    #[must_use]
+    pub fn send_timeout(&self) -> Duration {
+        self.common_duration("send_timeout", Duration::from_secs(30))
+    }
+
+    /// When opening fails: `connect_timeout`, 10 s where the scheme leaves it out.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.common_duration("connect_timeout", Duration::from_secs(10))
+    }
+
+    /// Attempts after which a datagram is dead-lettered: `retry`.
+    #[must_use]
+    pub fn attempts(&self) -> Option<u32> {
+        let count = if self.takes("retry") { self.count("retry") } else { None };
+        count.map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Where dead letters go: `dead_letter`.
+    #[must_use]
+    pub fn dead_letter(&self) -> Option<&Uri> {
+        if self.takes("dead_letter") { self.other("dead_letter") } else { None }
+    }
+
+    fn common_duration(&self, name: &str, default: Duration) -> Duration {
+        let given = if self.takes(name) { self.duration(name) } else { None };
+        given.unwrap_or(default)
+    }
+
     /// Refuses a parameter that needs a capability which is [`Support::No`] here.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! What can go wrong, told so that a caller can act on it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Capability, Datagram};
 
-/// Any error of a native client, kept as the cause.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+/// Any error of a native client, kept as the cause. Shared, since one cause may fail many datagrams.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync + 'static>;
 
 /// The result of most operations of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -23,7 +24,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// assert!(matches!(error, Error::UnknownScheme { .. }));
 /// assert!(!error.is_retryable());
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The URI, or a value in it, is malformed.
@@ -123,7 +124,7 @@ pub enum Error {
         /// The endpoint, without secrets.
         endpoint: String,
         /// What the native client reported.
-        source: BoxError,
+        source: Cause,
     },
 
     /// The other side does not speak the protocol, or broke it.
@@ -211,7 +212,7 @@ pub enum Error {
         /// Whether the native client calls it passing.
         retryable: bool,
         /// What the native client reported.
-        source: BoxError,
+        source: Cause,
     },
 }
 
@@ -249,6 +250,14 @@ impl Error {
     /// An [`Error::InvalidEndpoint`] with this reason, which must not hold a secret.
     pub fn invalid_endpoint(reason: impl Into<String>) -> Self {
         Self::InvalidEndpoint { reason: reason.into() }
+    }
+
+    /// An [`Error::Disconnected`] from `endpoint`, for this cause.
+    pub fn disconnected(
+        endpoint: impl Into<String>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Disconnected { endpoint: endpoint.into(), source: Arc::from(cause.into()) }
     }
 
     /// An [`Error::Invalid`] about the field or argument `what`.

@@ -1,20 +1,47 @@
 //! The contract of Seam: datagrams, endpoints, drivers, and the types that users hold.
 
+mod batch;
+mod board;
 mod capability;
+pub mod clock;
+mod connection;
 mod datagram;
+pub mod dead_letter;
+mod deliveries;
+mod delivery;
+pub mod driver;
 mod endpoint;
 mod error;
+mod event;
+mod memory;
 pub mod parameters;
+mod peer;
+mod receiver;
+mod registry;
+mod request;
 mod secret;
+mod sender;
 mod time;
 mod uri;
 mod value;
 
+pub use batch::{Batch, Position, Receipt, Receipts, SendErrors};
 pub use capability::{Capabilities, Capability, Confirmation, Limits, Support};
+pub use clock::{Clock, Sleep, SystemClock, VirtualClock};
+pub use connection::Connection;
 pub use datagram::{Datagram, Envelope, Id, View};
+pub use deliveries::{Deliveries, Lent, Note};
+pub use delivery::{Delivery, Duty, SettleError, Verdict};
+pub use driver::{Drained, Settled, Transport};
 pub use endpoint::{Endpoint, Host, Kind, Parameter, Scheme, Shape, Side, Start};
-pub use error::{BoxError, Error, Fate, Result, SendError};
+pub use error::{Cause, Error, Fate, Result, SendError};
+pub use event::{Event, Events, State, Statistics};
+pub use memory::Memory;
+pub use peer::{Access, Action, Authorise, Peer};
+pub use receiver::{DeliveryStream, Gate, Receiver};
+pub use registry::Registry;
 pub use secret::Secret;
+pub use sender::{Sender, Ticket};
 pub use time::Timestamp;
 pub use uri::{Uri, UriBuilder};
 pub use value::Value;

@@ -1,0 +1,118 @@
+//! Datagrams as the memory transport holds them: admitted together, kept together, shared by all groups.
+
+use std::sync::Arc;
+
+use crate::Datagram;
+
+/// What one admission brought. Never changed while it is shared; reused once everybody is done with it.
+#[derive(Default)]
+pub(super) struct Content {
+    pub(super) items: Vec<Datagram>,
+    /// Whether some datagram has an envelope, and so may have a key, a time or an expiry.
+    pub(super) enveloped: bool,
+}
+
+/// A stretch of a content, in the order of admission.
+#[derive(Clone)]
+pub(super) struct Run {
+    pub(super) content: Arc<Content>,
+    pub(super) from: usize,
+    pub(super) len: usize,
+    /// The number of its first datagram.
+    pub(super) first: u64,
+}
+
+impl Run {
+    pub(super) fn items(&self) -> &[Datagram] {
+        &self.content.items[self.from..self.from + self.len]
+    }
+
+    /// Takes the first `len` off.
+    pub(super) fn split_front(&mut self, len: usize) -> Self {
+        let front = Self { content: self.content.clone(), from: self.from, len, first: self.first };
+        self.from += len;
+        self.len -= len;
+        self.first += number(len);
+        front
+    }
+
+    pub(super) fn end(&self) -> u64 {
+        self.first + number(self.len)
+    }
+}
+
+/// One datagram that left its run: to be delivered again, later, or to one member only.
+#[derive(Clone)]
+pub(super) struct Single {
+    pub(super) datagram: Datagram,
+    pub(super) number: u64,
+    pub(super) attempt: u32,
+    pub(super) possible_duplicate: bool,
+}
+
+/// What a member took, in the order of its batch.
+pub(super) enum Taken {
+    Run(Run),
+    Single(Single),
+}
+
+impl Taken {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Run(run) => run.len,
+            Self::Single(_) => 1,
+        }
+    }
+
+    /// The same, to be copied from outside the lock.
+    pub(super) fn share(&self) -> Self {
+        match self {
+            Self::Run(run) => Self::Run(run.clone()),
+            Self::Single(single) => Self::Single(single.clone()),
+        }
+    }
+
+    pub(super) fn items(&self) -> &[Datagram] {
+        match self {
+            Self::Run(run) => run.items(),
+            Self::Single(single) => std::slice::from_ref(&single.datagram),
+        }
+    }
+
+    pub(super) fn may_have_keys(&self) -> bool {
+        match self {
+            Self::Run(run) => run.content.enveloped,
+            Self::Single(_) => true,
+        }
+    }
+
+    pub(super) fn first(&self) -> u64 {
+        match self {
+            Self::Run(run) => run.first,
+            Self::Single(single) => single.number,
+        }
+    }
+
+    /// The datagram at `at` as it is delivered next time.
+    pub(super) fn again(&self, at: usize, possible_duplicate: bool) -> Single {
+        let (attempt, before) = match self {
+            Self::Run(_) => (1, false),
+            Self::Single(single) => (single.attempt, single.possible_duplicate),
+        };
+        Single {
+            datagram: self.items()[at].clone(),
+            number: self.first() + number(at),
+            attempt: attempt.saturating_add(1),
+            possible_duplicate: possible_duplicate || before,
+        }
+    }
+}
+
+/// Bytes of datagrams, as credit counts them.
+pub(super) fn bytes(items: &[Datagram]) -> usize {
+    items.iter().map(|datagram| datagram.view().size()).sum()
+}
+
+pub(super) fn number(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}
