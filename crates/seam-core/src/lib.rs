@@ -3,6 +3,7 @@
 mod capability;
 mod datagram;
 mod error;
+pub mod json;
 mod time;
 mod value;
 
