@@ -1,5 +1,6 @@
 //! The contract of Seam: datagrams, endpoints, drivers, and the types that users hold.
 
+pub mod binary;
 mod capability;
 mod datagram;
 mod error;
