@@ -60,7 +60,7 @@ fn reach(repository: &mut Repository, from: &str, to: &str) {
 type Mutation = fn(&mut Repository);
 
 /// Each rule, a way to break it, and what it must then say.
-const MUTANTS: [(Rule, Mutation, &str); 25] = [
+const MUTANTS: [(Rule, Mutation, &str); 26] = [
     (pure_crates_stay_pure, |r| reach(r, "seam-core", "tokio"), "reach tokio"),
     (pure_crates_stay_pure, |r| reach(r, "seam-core", "tokio-util"), "reach tokio-util"),
     (pure_crates_stay_pure, |r| reach(r, "seam-core", "async-std"), "reach async-std"),
@@ -94,8 +94,8 @@ const MUTANTS: [(Rule, Mutation, &str); 25] = [
     ),
     (
         each_crate_has_its_place_and_name,
-        |r| add(r, "seam-pigeon", "crates/seam-pigeon", &[]),
-        "seam-pigeon is in no list",
+        |r| add(r, "pigeon", "crates/pigeon", &[]),
+        "pigeon is one of ours",
     ),
     (
         each_crate_obeys_the_lints,
@@ -106,6 +106,16 @@ const MUTANTS: [(Rule, Mutation, &str); 25] = [
         transports_have_the_same_files,
         |r| drop(r.files.remove("crates/seam-tcp/src/config.rs")),
         "crates/seam-tcp/src/config.rs is missing",
+    ),
+    (
+        transports_have_the_same_files,
+        |r| {
+            add(r, "seam-pigeon", "crates/seam-pigeon", &[]);
+            FILE_ROLES[1..]
+                .iter()
+                .for_each(|role| write(r, &format!("crates/seam-pigeon/{role}"), ""));
+        },
+        "crates/seam-pigeon/src/lib.rs is missing",
     ),
     (
         transports_have_the_same_files,
