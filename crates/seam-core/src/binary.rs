@@ -125,7 +125,7 @@ pub fn encode_envelope(view: View<'_>, into: &mut Vec<u8>) {
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`](crate::Error::Invalid) with one line: cut short, damaged, of another version,
+/// [`Error::Invalid`] with one line: cut short, damaged, of another version,
 /// not in the one form that a datagram has, or without the payload's bytes.
 pub fn decode(bytes: &[u8]) -> Result<Datagram> {
     read::datagram(bytes, None).map_err(refused)
