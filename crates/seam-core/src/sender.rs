@@ -16,7 +16,8 @@ use crate::connection::{Handle, Shared};
 use crate::driver;
 use crate::event::add;
 use crate::{
-    Batch, Datagram, Endpoint, Error, Event, Fate, Receipt, Receipts, Result, SendError, SendErrors,
+    Batch, Datagram, DatagramSink, Endpoint, Error, Event, Fate, Receipt, Receipts, Result,
+    SendError, SendErrors,
 };
 
 /// A way out. `Ok(Receipt)` means that the confirmation which the endpoint declares was reached; a failure
@@ -215,6 +216,12 @@ impl Sender {
                 Err(errors)
             }
         }
+    }
+
+    /// A sink that feeds, and flushes when it is flushed or closed.
+    #[must_use]
+    pub fn into_sink(self) -> DatagramSink {
+        DatagramSink::new(self)
     }
 
     /// The endpoint it sends to.

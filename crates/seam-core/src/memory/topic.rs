@@ -689,10 +689,10 @@ impl State {
         let owed = waited + in_hand;
         let datagram = datagram?;
         let all = self.accounts.get(&first).map_or(owed, |_| self.groups.len());
-        if in_hand > 0 {
-            if let Some(account) = self.accounts.get_mut(&first) {
-                account.given_back.push(number);
-            }
+        if in_hand > 0
+            && let Some(account) = self.accounts.get_mut(&first)
+        {
+            account.given_back.push(number);
         }
         let fate = if waited == all && in_hand == 0 { Fate::NotSent } else { Fate::MaybeSent };
         Some((datagram, fate))
@@ -1088,8 +1088,7 @@ fn deliver(taken: &Taken, into: &mut Deliveries) {
     match taken {
         Taken::Run(run) => run.items().iter().for_each(|datagram| into.push(datagram.clone())),
         Taken::Single(single) => {
-            let mut note = Note::default();
-            note.attempt = single.attempt;
+            let mut note = Note::attempt(single.attempt);
             note.possible_duplicate = single.possible_duplicate;
             into.push_noted(single.datagram.clone(), note);
         }

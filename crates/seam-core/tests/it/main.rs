@@ -6,5 +6,6 @@
 )]
 
 mod endpoint;
+mod envelope;
 mod parameters;
 mod uri;
