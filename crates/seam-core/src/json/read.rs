@@ -49,21 +49,21 @@ const FIELDS: [&str; 16] = [
 ];
 
 fn known(name: &str) -> Read<&'static str> {
-    FIELDS.into_iter().find(|field| *field == name).ok_or_else(|| {
-        let nearest = FIELDS.into_iter().min_by_key(|field| strsim::levenshtein(field, name));
-        let (shown, rest) = match name.char_indices().nth(SHOWN) {
-            Some((end, _)) => (&name[..end], "..."),
-            None => (name, ""),
-        };
-        // Debug form: a name from outside must not break the line.
-        Refusal::new(format!(
-            "has the unknown field {shown:?}{rest}; the nearest is `{}`",
-            nearest.unwrap_or_default()
-        ))
-    })
+    FIELDS.into_iter().find(|field| *field == name).ok_or_else(|| unknown(name))
 }
 
-/// How much of an unknown name an error shows, in characters.
+fn unknown(name: &str) -> Refusal {
+    let (shown, rest) = match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => (&name[..end], "..."),
+        None => (name, ""),
+    };
+    let nearest = FIELDS.into_iter().min_by_key(|field| strsim::levenshtein(field, shown));
+    let nearest = nearest.expect("a datagram has fields");
+    // Debug form: a name from outside must not break the line.
+    Refusal::new(format!("has the unknown field {shown:?}{rest}; the nearest is `{nearest}`"))
+}
+
+/// How much of an unknown name an error looks at, in characters: it may be as long as the input.
 const SHOWN: usize = 32;
 
 #[derive(Default)]
