@@ -12,7 +12,9 @@ use std::task::{Poll, Waker};
 use crate::clock::lock;
 use crate::connection::RESERVED;
 use crate::delivery::Verdict;
-use crate::{Batch, Datagram, Delivery, Duty, Event, Events, Sender, Ticket, Value};
+use crate::{
+    Batch, Datagram, Delivery, Duty, Event, Events, Receipt, SendError, Sender, Ticket, Value,
+};
 
 /// The header of a dead letter that says why it was given up: text.
 pub const REASON: &str = "seam-dead-letter-reason";
@@ -36,6 +38,18 @@ pub fn dead_letter(datagram: &Datagram, reason: &str, attempts: u32, origin: &st
     let envelope = letter.envelope_mut();
     (envelope.expiry, envelope.deliver_at) = (None, None);
     letter
+}
+
+/// Sends what [`dead_letter`] made. The headers it added may go beyond the limits of the endpoint: room for
+/// them is reserved there.
+///
+/// Cancel safety: that of [`Sender::send`].
+///
+/// # Errors
+///
+/// Those of [`Sender::send`], with the letter.
+pub async fn send(sender: &Sender, letter: Datagram) -> Result<Receipt, SendError> {
+    sender.send_within(letter, RESERVED).await
 }
 
 /// The way to the dead-letter endpoint, and what waits to go there. Bounded by the credit of the receivers:
@@ -133,8 +147,7 @@ impl Turn<'_> {
         let Some(round) = &mut self.round else { return pending().await };
         let outlet = self.route.sender.outlet();
         if round.ticket.is_none() {
-            round.batch.reject(|view| outlet.shared.check(view, RESERVED));
-            match outlet.admit_checked(&mut round.batch).await {
+            match outlet.admit(&mut round.batch, RESERVED).await {
                 Ok(ticket) => round.ticket = Some(ticket),
                 Err(error) => {
                     let reason = error.to_string();

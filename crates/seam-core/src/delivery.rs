@@ -85,6 +85,18 @@ impl Delivery {
         self.duty.is_current()
     }
 
+    /// Ready once it is no longer ours: see [`Duty::revoked`].
+    pub async fn revoked(&self) {
+        self.duty.revoked().await;
+    }
+
+    /// Counts an attempt that was made here, without giving the delivery back in between: `?retry=` and a
+    /// dead letter go by this number from now on. What comes again after a crash goes by the source's.
+    pub fn set_attempt(&mut self, attempt: u32) {
+        self.note.get_or_insert_default().attempt = attempt;
+        self.duty.attempt = attempt;
+    }
+
     /// Marks the datagram as done. Does not wait;
     /// [`Receiver::settled`](crate::Receiver::settled) does.
     ///

@@ -9,7 +9,7 @@ use crate::clock::lock;
 use crate::connection::{Handle, used_up};
 use crate::driver::{self, Settled};
 use crate::event::add;
-use crate::{Deliveries, Delivery, DeliveryStream, Endpoint, Result};
+use crate::{Clock, Deliveries, Delivery, DeliveryStream, Endpoint, Result};
 
 /// A way in: one member of the endpoint's group.
 ///
@@ -134,6 +134,12 @@ impl Receiver {
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.handle.shared.endpoint
+    }
+
+    /// Where its endpoint takes time from, for whoever waits beside it.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.handle.shared.clock
     }
 
     /// A stream of owned deliveries. It ends as [`Receiver::next`] does, and after its first error.

@@ -79,9 +79,18 @@ impl Sender {
     /// [`Error::Unsupported`], [`Error::Invalid`], [`Error::Expired`]) before anything is sent;
     /// [`Error::TimedOut`]; [`Error::Closed`]; and those of the carrier.
     pub async fn send(&self, datagram: Datagram) -> Result<Receipt, SendError> {
+        self.send_within(datagram, (0, 0)).await
+    }
+
+    /// As [`Sender::send`]; `reserve` is headers and bytes that are allowed beyond the limits.
+    pub(crate) async fn send_within(
+        &self,
+        datagram: Datagram,
+        reserve: (usize, usize),
+    ) -> Result<Receipt, SendError> {
         let mut batch = Batch::new();
         batch.push(datagram);
-        match self.admit(&mut batch).await {
+        match self.outlet.admit(&mut batch, reserve).await {
             Ok(mut ticket) => ticket.receipts().await.into_one(),
             Err(error) => Err(self.outlet.refused(batch, error)),
         }
@@ -118,7 +127,7 @@ impl Sender {
     /// [`Error::TimedOut`] after `?send_timeout=` without credit, [`Error::Closed`], and those of the
     /// carrier; the batch is then as after a dropped call.
     pub async fn admit(&self, batch: &mut Batch) -> Result<Ticket> {
-        self.outlet.admit(batch).await
+        self.outlet.admit(batch, (0, 0)).await
     }
 
     /// Admits from the front of `batch` what there is credit for now; the rest stays in it. Never waits.
@@ -239,7 +248,7 @@ impl Sender {
         while self.open.len() >= FEED_OPEN {
             self.take_oldest().await;
         }
-        let ticket = self.outlet.admit(&mut self.pending).await?;
+        let ticket = self.outlet.admit(&mut self.pending, (0, 0)).await?;
         self.open.push_back(ticket);
         Ok(())
     }
@@ -310,15 +319,11 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
-    async fn admit(&self, batch: &mut Batch) -> Result<Ticket> {
+    /// Admits what this endpoint can carry; `reserve` is headers and bytes that are allowed beyond the limits.
+    pub(crate) async fn admit(&self, batch: &mut Batch, reserve: (usize, usize)) -> Result<Ticket> {
         if self.must_check(batch) {
-            batch.reject(|view| self.shared.check(view, (0, 0)));
+            batch.reject(|view| self.shared.check(view, reserve));
         }
-        self.admit_checked(batch).await
-    }
-
-    /// Admits what the caller has checked against the limits.
-    pub(crate) async fn admit_checked(&self, batch: &mut Batch) -> Result<Ticket> {
         let clock = &*self.shared.clock;
         let due = clock.now().saturating_add(self.shared.send_timeout);
         if !batch.is_empty() {
