@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Home of the examples; see `README.md` beside it.

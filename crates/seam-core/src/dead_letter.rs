@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::sync::Mutex;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use crate::clock::lock;
 use crate::connection::RESERVED;
 use crate::delivery::Verdict;
 use crate::{
-    Batch, Datagram, Delivery, Duty, Event, Events, Receipt, SendError, Sender, Ticket, Value,
+    Batch, Datagram, Delivery, Duty, Error, Event, Events, Receipt, SendError, Sender, Ticket,
+    Value,
 };
 
 /// The header of a dead letter that says why it was given up: text.
@@ -78,6 +80,8 @@ struct Round {
     duties: Vec<Duty>,
 }
 
+/// How long a delivery waits whose letter could not be sent.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Letters of one round at most.
 const ROUND: usize = 64;
 
@@ -116,6 +120,13 @@ impl DeadLetters {
         .await;
     }
 
+    /// Brings a delivery again whose letter could not be sent, after a pause, or it would be given up and fail
+    /// as fast as the program can.
+    fn failed(&self, duty: Duty, error: &Error) {
+        duty.again_after(PAUSE);
+        self.events.emit(Event::DeadLetterFailed { reason: error.to_string() });
+    }
+
     async fn turn(&self) -> Turn<'_> {
         poll_fn(|cx| {
             let mut state = lock(&self.state);
@@ -150,9 +161,8 @@ impl Turn<'_> {
             match outlet.admit(&mut round.batch, RESERVED).await {
                 Ok(ticket) => round.ticket = Some(ticket),
                 Err(error) => {
-                    let reason = error.to_string();
-                    self.round = None;
-                    self.route.events.emit(Event::DeadLetterFailed { reason });
+                    let round = self.round.take().unwrap_or_default();
+                    round.duties.into_iter().for_each(|duty| self.route.failed(duty, &error));
                     return;
                 }
             }
@@ -170,11 +180,7 @@ impl Turn<'_> {
                         tracing::debug!(error = %late, "dead letter sent, lease lost");
                     }
                 }
-                // Dropping the duty brings the delivery again.
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.route.events.emit(Event::DeadLetterFailed { reason });
-                }
+                Err(error) => self.route.failed(duty, error.error()),
             }
         }
     }

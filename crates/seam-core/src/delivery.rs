@@ -288,6 +288,15 @@ impl Duty {
         self.settle(&Verdict::Discard)
     }
 
+    /// Brings the delivery again after `pause`, or at once where the source has no delays.
+    pub(crate) fn again_after(self, pause: Duration) {
+        let shared = self.board.as_ref().and_then(|board| board.shared());
+        let delays = shared.is_some_and(|s| s.capabilities.has(crate::Capability::Delay));
+        if delays && let Err(lost) = self.settle(&Verdict::Retry { after: pause }) {
+            tracing::debug!(error = %lost, "it comes again by itself");
+        }
+    }
+
     pub(crate) fn settle(mut self, verdict: &Verdict) -> Result<(), SettleError<Self>> {
         let Some(board) = self.board.take() else {
             return Err(SettleError::new(self, Error::LeaseLost));
