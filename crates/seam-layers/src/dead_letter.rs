@@ -90,7 +90,6 @@ impl NotGivenUp {
     }
 
     /// The delivery, still to be settled, and why it could not be given up.
-    #[must_use]
     pub fn into_parts(self) -> (Delivery, Error) {
         *self.0
     }
