@@ -1,1 +1,61 @@
-//! Placeholder.
+//! Send and receive datagrams without knowing what carries them: a URI decides.
+//!
+//! This is the facade: everything of [`seam_core`] and [`seam_layers`] under one name, and a [`registry`] of
+//! the transports that were compiled in, one feature each. It has no logic of its own.
+//!
+//! ```
+//! use seam::Datagram;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> seam::Result<()> {
+//! let registry = seam::registry();
+//! let mut orders = registry.receiver("memory://orders").await?;
+//! let sender = registry.sender("memory://orders").await?;
+//!
+//! sender.send(Datagram::new("12 apples").with_key("customer-7")).await?;
+//!
+//! if let Some(order) = orders.next().await? {
+//!     assert_eq!(order.datagram().payload(), Some(&b"12 apples"[..]));
+//!     order.ack()?;
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # The seven nouns
+//!
+//! | noun | what it is |
+//! | --- | --- |
+//! | [`Datagram`] | the message: a payload, a tag, and an envelope of optional fields |
+//! | [`Endpoint`] | a parsed URI; it never shows a secret |
+//! | [`Connection`] | an opened endpoint: senders, receivers, events, statistics, `drain` |
+//! | [`Sender`] | a way out; gives a [`Receipt`] for each datagram, or the datagram back with its [`Fate`] |
+//! | [`Receiver`] | a way in |
+//! | [`Delivery`] | a received datagram with the duty to settle it |
+//! | [`Receipt`] | proof that a datagram was handed over |
+//!
+//! # Features
+//!
+//! `memory` (default): `memory://`, within one process.
+
+pub use seam_core::*;
+pub use seam_layers as layers;
+
+mod tokio_clock;
+
+pub use tokio_clock::TokioClock;
+
+/// A registry of every transport that was compiled in, on Tokio's clock.
+///
+/// Each call gives a registry of its own: `memory://orders` of one does not meet that of another.
+#[must_use]
+pub fn registry() -> Registry {
+    let registry = Registry::new().with_clock(TokioClock::new());
+    #[cfg(feature = "memory")]
+    let registry = registry.with(Memory::new());
+    registry
+}
+
+/// The README's code, so that it is tested.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

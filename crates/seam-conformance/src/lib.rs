@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The public suite that every transport of Seam must pass, and the ledger that its tests count with.
+
+pub mod ledger;
+
+pub use ledger::Ledger;

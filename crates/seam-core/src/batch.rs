@@ -414,6 +414,16 @@ impl Receipts {
         (0..self.len).map(|index| self.get(index))
     }
 
+    /// Puts `error` in the place of [`Error::Withdrawn`].
+    pub(crate) fn blame(&mut self, error: &Error) {
+        for (_, failed) in &mut self.failed {
+            if matches!(failed.error(), Error::Withdrawn) {
+                let taken = SendError::new(Datagram::empty(), Fate::NotSent, Error::Full);
+                *failed = std::mem::replace(failed, taken).because(error.clone());
+            }
+        }
+    }
+
     pub(crate) fn into_one(mut self) -> Result<Receipt, SendError> {
         match self.failed.pop() {
             Some((_, error)) => Err(error),

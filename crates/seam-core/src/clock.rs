@@ -47,8 +47,9 @@ pub async fn deadline<F: Future>(
     .await
 }
 
-/// The calendar time of the operating system.
-pub(crate) fn system_wall() -> Timestamp {
+/// The calendar time of the operating system, for clocks that have none of their own.
+#[must_use]
+pub fn system_wall() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let millis = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX)

@@ -237,6 +237,11 @@ impl Shared {
         Error::Closed { endpoint: self.endpoint.to_string() }
     }
 
+    pub(crate) fn timed_out(&self, operation: &'static str) -> Error {
+        let remedy = "see whether a receiver is there and keeps up, or raise `?send_timeout=`";
+        Error::TimedOut { operation, after: self.send_timeout, remedy }
+    }
+
     /// Whether this endpoint can carry the datagram; `reserve` is headers and bytes beyond the limits.
     pub(crate) fn check(&self, view: View<'_>, reserve: (usize, usize)) -> Result<()> {
         let limits = self.capabilities.limits();

@@ -25,6 +25,14 @@ pub struct Note {
     pub native: Vec<(Box<str>, Value)>,
 }
 
+impl Note {
+    /// The note of attempt number `attempt`, from 1, with nothing else to say; its fields can be set.
+    #[must_use]
+    pub fn attempt(attempt: u32) -> Self {
+        Self { attempt, ..FIRST.clone() }
+    }
+}
+
 impl Default for Note {
     /// A first attempt, of which the broker says nothing.
     fn default() -> Self {

@@ -149,7 +149,7 @@ impl Delivery {
             Err(error) => return Err(SettleError::new(self, error)),
         };
         if let Verdict::DeadLetter { reason } = verdict {
-            return self.hand_over(reason);
+            return self.hand_over(&reason);
         }
         let Self { datagram, note, duty } = self;
         duty.settle(&verdict).map_err(|refused| {
@@ -199,11 +199,11 @@ impl Delivery {
         }
     }
 
-    fn hand_over(self, reason: Box<str>) -> Result<(), SettleError> {
+    fn hand_over(self, reason: &str) -> Result<(), SettleError> {
         let shared = self.duty.board.as_ref().and_then(|board| board.shared());
         match shared.and_then(|shared| shared.dead_letters.get().cloned()) {
             Some(route) => {
-                route.push(self, &reason);
+                route.push(self, reason);
                 Ok(())
             }
             None => Err(SettleError::new(

@@ -203,7 +203,8 @@ pub trait Sender: Send + Sync + 'static {
     async fn receipts(&self, ticket: &mut Ticket) -> Receipts;
 
     /// Gives up, at once: what has no receipt yet comes back, `NotSent` where no byte of it left this
-    /// process, else `MaybeSent`. It may still arrive from where it is, and goes nowhere else.
+    /// process, else `MaybeSent`, because of [`Error::Withdrawn`]. It may still arrive from where it is, and
+    /// goes nowhere else.
     fn withdraw(&self, ticket: Ticket) -> Receipts;
 }
 

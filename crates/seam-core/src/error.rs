@@ -147,6 +147,10 @@ pub enum Error {
         remedy: &'static str,
     },
 
+    /// The caller gave up before the receipt came.
+    #[error("given up before its receipt came; send it again if it is still wanted")]
+    Withdrawn,
+
     /// There is no room now, and the call was asked not to wait.
     #[error("no credit now; wait with `send`, or try again later")]
     Full,
@@ -224,6 +228,7 @@ impl Error {
         match self {
             Self::Disconnected { .. }
             | Self::TimedOut { .. }
+            | Self::Withdrawn
             | Self::Full
             | Self::Unroutable { .. }
             | Self::SessionLost { .. } => true,
@@ -317,6 +322,12 @@ impl SendError {
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.0.error
+    }
+
+    /// The same, for another reason.
+    pub(crate) fn because(mut self, error: Error) -> Self {
+        self.0.error = error;
+        self
     }
 
     /// The datagram, as it was handed over.

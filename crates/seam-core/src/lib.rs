@@ -1,6 +1,8 @@
 //! The contract of Seam: datagrams, endpoints, drivers, and the types that users hold.
 
+mod adapters;
 mod batch;
+pub mod binary;
 mod board;
 mod capability;
 pub mod clock;
@@ -13,6 +15,7 @@ pub mod driver;
 mod endpoint;
 mod error;
 mod event;
+pub mod json;
 mod memory;
 pub mod parameters;
 mod peer;
@@ -25,6 +28,7 @@ mod time;
 mod uri;
 mod value;
 
+pub use adapters::{DatagramSink, DeliveryStream};
 pub use batch::{Batch, Position, Receipt, Receipts, SendErrors};
 pub use capability::{Capabilities, Capability, Confirmation, Limits, Support};
 pub use clock::{Clock, Sleep, SystemClock, VirtualClock};
@@ -38,7 +42,7 @@ pub use error::{Cause, Error, Fate, Result, SendError};
 pub use event::{Event, Events, State, Statistics};
 pub use memory::Memory;
 pub use peer::{Access, Action, Authorise, Peer};
-pub use receiver::{DeliveryStream, Gate, Receiver};
+pub use receiver::{Gate, Receiver};
 pub use registry::Registry;
 pub use secret::Secret;
 pub use sender::{Sender, Ticket};

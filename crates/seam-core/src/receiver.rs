@@ -1,18 +1,15 @@
 //! The way in, as users hold it.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
-
-use futures_core::Stream;
+use std::task::{Poll, Waker};
 
 use crate::clock::lock;
 use crate::connection::{Handle, used_up};
 use crate::driver::{self, Settled};
 use crate::event::add;
-use crate::{Clock, Deliveries, Delivery, Endpoint, Result};
+use crate::{Clock, Deliveries, Delivery, DeliveryStream, Endpoint, Result};
 
 /// A way in: one member of the endpoint's group.
 ///
@@ -148,7 +145,7 @@ impl Receiver {
     /// A stream of owned deliveries. It ends as [`Receiver::next`] does, and after its first error.
     #[must_use]
     pub fn into_stream(self) -> DeliveryStream {
-        DeliveryStream { state: StreamState::Idle(Box::new(self)) }
+        DeliveryStream::new(self)
     }
 }
 
@@ -212,47 +209,5 @@ impl Gate {
             Poll::Pending
         })
         .await;
-    }
-}
-
-type Next = Pin<Box<dyn Future<Output = (Box<Receiver>, Result<Option<Delivery>>)> + Send>>;
-
-/// Owned deliveries as a [`Stream`], made by [`Receiver::into_stream`].
-pub struct DeliveryStream {
-    state: StreamState,
-}
-
-enum StreamState {
-    Idle(Box<Receiver>),
-    Waiting(Next),
-    Ended,
-}
-
-impl Stream for DeliveryStream {
-    type Item = Result<Delivery>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut next: Next = match std::mem::replace(&mut self.state, StreamState::Ended) {
-            StreamState::Ended => return Poll::Ready(None),
-            StreamState::Waiting(next) => next,
-            StreamState::Idle(mut receiver) => Box::pin(async move {
-                let item = receiver.next().await;
-                (receiver, item)
-            }),
-        };
-        let Poll::Ready((receiver, item)) = next.as_mut().poll(cx) else {
-            self.state = StreamState::Waiting(next);
-            return Poll::Pending;
-        };
-        if matches!(item, Ok(Some(_))) {
-            self.state = StreamState::Idle(receiver);
-        }
-        Poll::Ready(item.transpose())
-    }
-}
-
-impl fmt::Debug for DeliveryStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DeliveryStream")
     }
 }

@@ -16,7 +16,8 @@ use crate::connection::{Handle, Shared};
 use crate::driver;
 use crate::event::add;
 use crate::{
-    Batch, Datagram, Endpoint, Error, Event, Fate, Receipt, Receipts, Result, SendError, SendErrors,
+    Batch, Datagram, DatagramSink, Endpoint, Error, Event, Fate, Receipt, Receipts, Result,
+    SendError, SendErrors,
 };
 
 /// A way out. `Ok(Receipt)` means that the confirmation which the endpoint declares was reached; a failure
@@ -226,6 +227,12 @@ impl Sender {
         }
     }
 
+    /// A sink that feeds, and flushes when it is flushed or closed.
+    #[must_use]
+    pub fn into_sink(self) -> DatagramSink {
+        DatagramSink::new(self)
+    }
+
     /// The endpoint it sends to.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
@@ -325,7 +332,7 @@ impl Outlet {
             drop(counted);
             match admitted {
                 Some(outcome) => outcome.map_err(|error| self.shared.name(error))?,
-                None => return Err(self.timed_out("admission")),
+                None => return Err(self.shared.timed_out("admission")),
             }
         }
         Ok(self.ticket(batch, due))
@@ -364,11 +371,6 @@ impl Outlet {
             shared: self.shared.clone(),
             due,
         }
-    }
-
-    fn timed_out(&self, operation: &'static str) -> Error {
-        let remedy = "see whether a receiver is there and keeps up, or raise `?send_timeout=`";
-        Error::TimedOut { operation, after: self.shared.send_timeout, remedy }
     }
 
     fn refused(&self, mut batch: Batch, error: Error) -> SendError {
@@ -440,14 +442,23 @@ impl Ticket {
                 self.inner = driver::Ticket::default();
                 self.taken(receipts)
             }
-            None => self.give_up(),
+            None => {
+                let receipts = self.give_up();
+                self.late(receipts)
+            }
         }
     }
 
     /// Gives up, at once: what has no receipt yet comes back with its fate. What comes back as
     /// [`Fate::MaybeSent`] may still arrive; it is counted as abandoned, and an event.
     pub fn withdraw(mut self) -> Receipts {
-        self.give_up()
+        let receipts = self.give_up();
+        self.taken(receipts)
+    }
+
+    fn late(&mut self, mut receipts: Receipts) -> Receipts {
+        receipts.blame(&self.shared.timed_out("the receipt"));
+        self.taken(receipts)
     }
 
     fn give_up(&mut self) -> Receipts {
@@ -457,7 +468,7 @@ impl Ticket {
             let count = u64::from(crate::batch::count(maybe));
             self.shared.events.emit(Event::Abandoned { count });
         }
-        self.taken(receipts)
+        receipts
     }
 
     fn taken(&mut self, mut receipts: Receipts) -> Receipts {

@@ -63,8 +63,11 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = jiff::Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
-        fmt::Display::fmt(&time, f)
+        // By seconds: jiff's own count of milliseconds ends before its last second does.
+        let seconds = jiff::Timestamp::from_second(self.0.div_euclid(1_000));
+        let past = Duration::from_millis(self.0.rem_euclid(1_000).unsigned_abs());
+        let time = seconds.and_then(|seconds| seconds.checked_add(past));
+        fmt::Display::fmt(&time.map_err(|_| fmt::Error)?, f)
     }
 }
 
@@ -95,5 +98,24 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_up_to_both_ends_has_text_that_reads_back() {
+        for (time, text) in [
+            (Timestamp::MIN, "0000-01-01T00:00:00Z"),
+            (Timestamp(Timestamp::MIN.0 + 1), "0000-01-01T00:00:00.001Z"),
+            (Timestamp(-1), "1969-12-31T23:59:59.999Z"),
+            (Timestamp(Timestamp::MAX.0 - 999), "9999-12-30T22:00:00Z"),
+            (Timestamp::MAX, "9999-12-30T22:00:00.999Z"),
+        ] {
+            assert_eq!(time.to_string(), text);
+            assert_eq!(text.parse::<Timestamp>().unwrap(), time);
+        }
     }
 }

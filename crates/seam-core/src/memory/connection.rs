@@ -79,7 +79,7 @@ struct Place {
 impl MemoryConnection {
     pub(super) fn open(
         hub: Arc<Hub>,
-        address: Arc<Address>,
+        address: &Arc<Address>,
         endpoint: &Endpoint,
         config: Config,
         capabilities: Capabilities,

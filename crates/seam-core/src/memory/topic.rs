@@ -4,12 +4,14 @@
 //! dropped outside it, wakers are called outside it. An admission stays one run of shared datagrams all the
 //! way, so its cost is that of the batch, not of each datagram.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::content::{Content, Run, Taken, bytes, number};
 use super::group::{Found, Group, Name, Now};
@@ -62,8 +64,10 @@ pub(super) struct Outbox {
     next_call: u64,
     /// Whether new calls are refused.
     stopped: bool,
-    /// What a drain or an abort cut off, by number; set once the outbox is closed.
-    cut: Option<BTreeMap<u64, (Datagram, Fate)>>,
+    /// Whether a drain or an abort has closed it.
+    closed: bool,
+    /// What failed before its ticket was asked, by number; at most as many as its credit.
+    failed: BTreeMap<u64, (Datagram, Fate, Error)>,
 }
 
 /// What is owed for one admission.
@@ -336,12 +340,12 @@ impl Topic {
         cx: &Context<'_>,
     ) -> Poll<Receipts> {
         self.with(|state, after| {
-            if let Some(receipts) = state.receipts(outbox, ticket, &self.name) {
+            if let Some(receipts) = state.receipts(outbox, ticket) {
                 return Poll::Ready(receipts);
             }
             self.eager.store(true, Ordering::SeqCst);
             self.harvest_marked(state, now, after);
-            match state.receipts(outbox, ticket, &self.name) {
+            match state.receipts(outbox, ticket) {
                 Some(receipts) => Poll::Ready(receipts),
                 None => {
                     state.ask(outbox, ticket, cx);
@@ -479,7 +483,8 @@ impl Outbox {
             waiting: VecDeque::new(),
             next_call: 0,
             stopped: false,
-            cut: None,
+            closed: false,
+            failed: BTreeMap::new(),
         }
     }
 
@@ -501,6 +506,22 @@ impl Outbox {
         (count, size)
     }
 
+    /// Moves what failed of a ticket into its receipts.
+    fn tell_failed(&mut self, ticket: &Ticket, receipts: &mut Receipts) {
+        if self.failed.is_empty() {
+            return;
+        }
+        let mut index = 0;
+        for (first, len) in ticket.ranges() {
+            for number in first..first + u64::from(len) {
+                if let Some((datagram, fate, error)) = self.failed.remove(&number) {
+                    receipts.fail(index, SendError::new(datagram, fate, error));
+                }
+                index += 1;
+            }
+        }
+    }
+
     fn wake_first(&self, after: &mut After) {
         after.wakers.extend(self.waiting.front().map(|(_, waker)| waker.clone()));
     }
@@ -517,7 +538,7 @@ impl State {
             return Some(error.clone());
         }
         match self.outboxes.get(&outbox) {
-            Some(Outbox { cut: None, stopped, .. }) if call.is_some() || !stopped => None,
+            Some(Outbox { closed: false, stopped, .. }) if call.is_some() || !stopped => None,
             _ => Some(Error::Closed { endpoint: name.to_owned() }),
         }
     }
@@ -592,20 +613,17 @@ impl State {
     }
 
     /// The receipts of a ticket, if everything in it has its fate.
-    fn receipts(&self, outbox: u64, ticket: &Ticket, name: &str) -> Option<Receipts> {
-        let outbox = self.outboxes.get(&outbox);
-        let confirm = outbox.map_or(Confirmation::Received, |outbox| outbox.confirm);
-        let mut receipts = Receipts::all(ticket.len(), confirm);
-        let cut = outbox.and_then(|outbox| outbox.cut.as_ref());
-        if cut.is_none() && self.accounts_of(ticket).any(|(_, a)| a.is_open(confirm)) {
+    fn receipts(&mut self, outbox: u64, ticket: &Ticket) -> Option<Receipts> {
+        let Some(Outbox { confirm, closed, .. }) = self.outboxes.get(&outbox) else {
+            return Some(Receipts::all(ticket.len(), Confirmation::Received));
+        };
+        let confirm = *confirm;
+        if !closed && self.accounts_of(ticket).any(|(_, account)| account.is_open(confirm)) {
             return None;
         }
-        let cut = cut.into_iter().flat_map(BTreeMap::iter);
-        for (number, (datagram, fate)) in cut {
-            if let Some(index) = index_in(ticket, *number) {
-                let error = Error::Closed { endpoint: name.to_owned() };
-                receipts.fail(index, SendError::new(datagram.clone(), *fate, error));
-            }
+        let mut receipts = Receipts::all(ticket.len(), confirm);
+        if let Some(outbox) = self.outboxes.get_mut(&outbox) {
+            outbox.tell_failed(ticket, &mut receipts);
         }
         Some(receipts)
     }
@@ -639,22 +657,71 @@ impl State {
         let mut receipts = Receipts::all(ticket.len(), confirm);
         let accounts: Vec<(u64, usize)> =
             self.accounts_of(ticket).map(|(first, account)| (*first, account.len)).collect();
-        let gave_up = || Error::TimedOut {
-            operation: "the receipt",
-            after: Duration::ZERO,
-            remedy: "see whether a receiver is there and keeps up, or raise `?send_timeout=`",
-        };
+        let mut lanes = HashMap::new();
+        let mut failed = BTreeMap::new();
         for (first, len) in accounts {
-            let kept =
-                if confirm == Confirmation::Settled { 0 } else { self.received_of(first, len) };
+            let kept = self.kept(confirm, first, len);
             for number in (first..first + number(len)).skip(kept) {
                 let Some((datagram, fate)) = self.take_back(first, number, after) else { continue };
-                if let Some(index) = index_in(ticket, number) {
-                    receipts.fail(index, SendError::new(datagram, fate, gave_up()));
+                if let Some(key) = &datagram.envelope().key {
+                    lanes.entry(key.clone()).or_insert(number);
                 }
+                failed.insert(number, (datagram, fate, Error::Withdrawn));
             }
         }
+        if !lanes.is_empty() {
+            self.fail_lanes(outbox, &lanes, after);
+        }
+        if let Some(outbox) = self.outboxes.get_mut(&outbox) {
+            outbox.failed.append(&mut failed);
+            outbox.tell_failed(ticket, &mut receipts);
+        }
         receipts
+    }
+
+    /// How many of an admission are beyond failing.
+    fn kept(&self, confirm: Confirmation, first: u64, len: usize) -> usize {
+        if confirm == Confirmation::Settled { 0 } else { self.received_of(first, len) }
+    }
+
+    /// Fails what of these keys was admitted after the number that failed and has no receipt: none of it may
+    /// succeed any more. Its tickets tell.
+    fn fail_lanes(&mut self, outbox: u64, lanes: &HashMap<Bytes, u64>, after: &mut After) {
+        let behind = |number: u64, datagram: &Datagram| {
+            let key = datagram.envelope().key.as_ref().and_then(|key| lanes.get(key));
+            key.is_some_and(|failed| number > *failed)
+        };
+        let undone = self.groups.values().flat_map(Group::undone);
+        let numbers: BTreeSet<u64> =
+            undone.filter(|(number, datagram)| behind(*number, datagram)).map(|(n, _)| n).collect();
+        for number in numbers {
+            let Some((&first, account)) = self.accounts.range(..=number).next_back() else {
+                continue;
+            };
+            let Some(owner) = self.outboxes.get(&outbox).filter(|_| account.outbox == outbox)
+            else {
+                continue;
+            };
+            let kept = self.kept(owner.confirm, first, account.len);
+            if number < first + self::number(kept) {
+                continue;
+            }
+            if let Some((datagram, fate)) = self.take_back(first, number, after)
+                && let Some(outbox) = self.outboxes.get_mut(&outbox)
+            {
+                outbox.failed.insert(number, (datagram, fate, Error::Withdrawn));
+            }
+        }
+        if let Some(outbox) = self.outboxes.get_mut(&outbox) {
+            // Tickets that nobody asks must not keep what failed for ever.
+            while outbox.failed.len() > outbox.credit {
+                outbox.failed.pop_first();
+            }
+        }
+        for account in self.accounts.values_mut() {
+            after.wakers.append(&mut account.wakers);
+        }
+        self.asking = 0;
     }
 
     /// How many of an admission every group that counts has received.
@@ -689,10 +756,10 @@ impl State {
         let owed = waited + in_hand;
         let datagram = datagram?;
         let all = self.accounts.get(&first).map_or(owed, |_| self.groups.len());
-        if in_hand > 0 {
-            if let Some(account) = self.accounts.get_mut(&first) {
-                account.given_back.push(number);
-            }
+        if in_hand > 0
+            && let Some(account) = self.accounts.get_mut(&first)
+        {
+            account.given_back.push(number);
         }
         let fate = if waited == all && in_hand == 0 { Fate::NotSent } else { Fate::MaybeSent };
         Some((datagram, fate))
@@ -702,7 +769,9 @@ impl State {
         let theirs = self.accounts.iter().filter(|(_, account)| account.outbox == outbox);
         let theirs: Vec<(u64, usize, bool)> =
             theirs.map(|(first, a)| (*first, a.len, a.awaiting == 0)).collect();
-        let mut cut = BTreeMap::new();
+        let closed = Error::Closed { endpoint: name.to_owned() };
+        let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
+        let mut failed = BTreeMap::new();
         let mut unsent = BTreeMap::new();
         let mut undone = BTreeMap::new();
         if !theirs.is_empty() {
@@ -714,24 +783,26 @@ impl State {
             let kept = undone.range(first..end).map(|(n, d)| (*n, (d.clone(), Fate::MaybeSent)));
             unsent.extend(kept);
             for number in end..first + number(len) {
-                if let Some(back) = self.take_back(first, number, after) {
-                    cut.insert(number, back.clone());
-                    unsent.insert(number, back);
+                if let Some((datagram, fate)) = self.take_back(first, number, after) {
+                    failed.insert(number, (datagram.clone(), fate, closed.clone()));
+                    unsent.insert(number, (datagram, fate));
                 }
             }
         }
-        let Some(outbox) = self.outboxes.get_mut(&outbox) else { return Vec::new() };
-        if outbox.confirm == Confirmation::Settled {
-            cut.clone_from(&unsent);
+        if confirm == Confirmation::Settled {
+            let all = unsent.iter().map(|(n, (d, fate))| (*n, (d.clone(), *fate, closed.clone())));
+            failed.extend(all);
         }
-        outbox.cut = Some(cut);
-        after.wakers.extend(outbox.waiting.iter().map(|(_, waker)| waker.clone()));
+        if let Some(outbox) = self.outboxes.get_mut(&outbox) {
+            outbox.failed.append(&mut failed);
+            outbox.closed = true;
+            after.wakers.extend(outbox.waiting.iter().map(|(_, waker)| waker.clone()));
+        }
         for account in self.accounts.values_mut() {
             after.wakers.append(&mut account.wakers);
         }
         self.asking = 0;
-        let closed = || Error::Closed { endpoint: name.to_owned() };
-        let give = |(datagram, fate)| SendError::new(datagram, fate, closed());
+        let give = |(datagram, fate)| SendError::new(datagram, fate, closed.clone());
         unsent.into_values().map(give).collect()
     }
 
@@ -1088,26 +1159,11 @@ fn deliver(taken: &Taken, into: &mut Deliveries) {
     match taken {
         Taken::Run(run) => run.items().iter().for_each(|datagram| into.push(datagram.clone())),
         Taken::Single(single) => {
-            let mut note = Note::default();
-            note.attempt = single.attempt;
+            let mut note = Note::attempt(single.attempt);
             note.possible_duplicate = single.possible_duplicate;
             into.push_noted(single.datagram.clone(), note);
         }
     }
-}
-
-/// The place in a ticket of a datagram's number.
-fn index_in(ticket: &Ticket, number: u64) -> Option<u32> {
-    let mut before = 0;
-    for (first, len) in ticket.ranges() {
-        if let Some(at) = number.checked_sub(first).and_then(|at| u32::try_from(at).ok())
-            && at < len
-        {
-            return Some(before + at);
-        }
-        before += len;
-    }
-    None
 }
 
 fn index(place: u32) -> usize {

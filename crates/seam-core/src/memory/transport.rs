@@ -63,7 +63,7 @@ impl Transport for Memory {
         let address = self.hub.address(endpoint);
         let capabilities = capabilities(&config);
         let hub = self.hub.clone();
-        Ok(MemoryConnection::open(hub, address, endpoint, config, capabilities, context))
+        Ok(MemoryConnection::open(hub, &address, endpoint, config, capabilities, context))
     }
 }
 

@@ -7,5 +7,6 @@
 
 mod dead_letter;
 mod endpoint;
+mod envelope;
 mod parameters;
 mod uri;

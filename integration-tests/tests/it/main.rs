@@ -1,0 +1,3 @@
+//! What no single crate can prove of itself.
+
+mod tidy;
