@@ -74,7 +74,7 @@ pub(crate) fn check(folder: &Path) -> Result<bool, Failure> {
         return Err(Failure::File(format!("no ledger in {}", folder.display())));
     }
     let report = read(folder, &files)?.check();
-    println!("{report}");
+    crate::print(&report.to_string())?;
     Ok(report.is_clean())
 }
 

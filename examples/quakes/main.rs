@@ -16,6 +16,7 @@ mod table;
 mod tally;
 mod work;
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,8 +119,14 @@ async fn run(args: &Args) -> Result<bool, Failure> {
         tally.left(left);
     }
     books.close()?;
-    println!("{}", table::render(&tally, &places, begun.elapsed(), args.only));
+    print(&table::render(&tally, &places, begun.elapsed(), args.only))?;
     Ok(tally.adds_up(args.only))
+}
+
+/// Prints a line, or says that it cannot: the output may be a pipe that nobody reads, or a full disk.
+fn print(line: &str) -> Result<(), Failure> {
+    let written = writeln!(std::io::stdout(), "{line}");
+    written.map_err(|error| Failure::File(format!("cannot write the result: {error}")))
 }
 
 /// Raised by the first signal, which drains; the second ends the process and says what was left.

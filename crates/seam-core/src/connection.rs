@@ -7,6 +7,8 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use tracing::Instrument;
+
 use crate::dead_letter::DeadLetters;
 use crate::delivery::Verdict;
 use crate::driver::{self, Drained};
@@ -14,7 +16,7 @@ use crate::event::{State, add};
 use crate::request::Requests;
 use crate::{
     Capabilities, Capability, Clock, Datagram, Endpoint, Error, Event, Events, Peer, Receiver,
-    Result, SendError, Sender, Statistics, View,
+    Result, SendError, Sender, Statistics, View, telemetry,
 };
 
 /// What the user types of one connection share. Holds no strong reference to the driver: deliveries keep
@@ -127,7 +129,8 @@ impl Connection {
         request: Datagram,
         timeout: Duration,
     ) -> Result<Datagram, SendError> {
-        self.0.requests.request(&self.0, request, timeout).await
+        let span = telemetry::request(self.endpoint());
+        self.0.requests.request(&self.0, request, timeout).instrument(span).await
     }
 
     /// The next peer, as a connection of its own; `None` once the endpoint listens no more.
@@ -197,8 +200,8 @@ impl Connection {
     pub async fn drain(&self, deadline: Duration) -> Result<Drained> {
         let shared = &self.0.shared;
         shared.events.set_state(State::Draining);
-        tracing::debug!(endpoint = %shared.endpoint, ?deadline, "draining");
-        let drained = shared.with_dead_letters(self.0.driver.drain(deadline)).await;
+        let draining = shared.with_dead_letters(self.0.driver.drain(deadline));
+        let drained = draining.instrument(telemetry::drain(&shared.endpoint)).await;
         shared.events.set_state(State::Closed);
         drained.map_err(|error| shared.name(error))
     }

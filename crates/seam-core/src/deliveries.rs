@@ -9,6 +9,7 @@ use crate::board::{Board, Harvester, place, word_count};
 use crate::connection::Shared;
 use crate::delivery::Verdict;
 use crate::event::add;
+use crate::telemetry::{self, Operation};
 use crate::{Datagram, Delivery, Error, Peer, Position, Result, Value, View};
 
 /// What a delivery says beside its datagram. Absent where there is nothing to say.
@@ -153,6 +154,11 @@ impl Deliveries {
         if let Some(shared) = board.shared() {
             let counters = shared.events.counters();
             add(&counters.acked, acked);
+            telemetry::batch(
+                &shared.endpoint,
+                Operation::Settle,
+                usize::try_from(acked).unwrap_or(0),
+            );
             if dropped > 0 {
                 add(&counters.dropped, dropped);
             }

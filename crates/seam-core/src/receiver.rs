@@ -9,6 +9,7 @@ use crate::clock::lock;
 use crate::connection::{Handle, used_up};
 use crate::driver::{self, Settled};
 use crate::event::add;
+use crate::telemetry::{self, Operation};
 use crate::{Clock, Deliveries, Delivery, DeliveryStream, Endpoint, Result};
 
 /// A way in: one member of the endpoint's group.
@@ -52,12 +53,7 @@ impl Receiver {
                     let counters = shared.events.counters();
                     add(&counters.delivered, into.delivered());
                     add(&counters.redelivered, into.redelivered());
-                    tracing::trace!(
-                        messaging.system = shared.endpoint.scheme(),
-                        messaging.operation.name = "receive",
-                        messaging.destination.name = shared.endpoint.address(),
-                        messaging.batch.message_count = into.delivered(),
-                    );
+                    telemetry::batch(&shared.endpoint, Operation::Receive, into.delivered());
                     if let Some(limit) = shared.retry_limit
                         && into.over_tried(limit)
                     {

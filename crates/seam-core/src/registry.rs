@@ -4,12 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tracing::Instrument;
+
 use crate::clock::deadline;
 use crate::dead_letter::DeadLetters;
 use crate::driver::{OpenContext, Transport};
 use crate::{
     Access, Authorise, Capabilities, Clock, Connection, Endpoint, Error, Event, Events, Receiver,
-    Result, Scheme, Sender, Side, SystemClock, Uri, parameters,
+    Result, Scheme, Sender, Side, SystemClock, Uri, parameters, telemetry,
 };
 
 /// The transports a program may use, by scheme. Two registries share nothing: `memory://orders` of one does
@@ -36,7 +38,7 @@ pub struct Registry {
 }
 
 /// Our schemes and the features of the facade that bring them, so that a missing one can be named.
-const OURS: [(&str, &str); 20] = [
+const OURS: [(&str, &str); 21] = [
     ("memory", "memory"),
     ("tcp", "tcp"),
     ("tls", "tls"),
@@ -57,6 +59,7 @@ const OURS: [(&str, &str); 20] = [
     ("sqs+https", "sqs"),
     ("nsq", "nsq"),
     ("nsq+tls", "nsq"),
+    ("nsq+lookup", "nsq"),
 ];
 
 type Opening<'a> = Pin<Box<dyn Future<Output = Result<Connection>> + Send + 'a>>;
@@ -203,7 +206,8 @@ impl Registry {
 
     /// Boxed, since the dead letters of one endpoint may go to another of this registry.
     fn open(&self, endpoint: Endpoint, side: Side) -> Opening<'_> {
-        Box::pin(self.open_unboxed(endpoint, side))
+        let span = telemetry::open(&endpoint, side);
+        Box::pin(self.open_unboxed(endpoint, side).instrument(span))
     }
 
     async fn open_unboxed(&self, endpoint: Endpoint, side: Side) -> Result<Connection> {
@@ -226,12 +230,6 @@ impl Registry {
             let remedy = "see whether the host is up, or raise `?connect_timeout=`";
             Err(Error::TimedOut { operation: "connecting", after: limit, remedy })
         })?;
-        tracing::debug!(
-            messaging.system = endpoint.scheme(),
-            messaging.destination.name = endpoint.address(),
-            ?side,
-            "opened"
-        );
         let connection = Connection::new(endpoint, events.clone(), self.clock.clone(), driver);
         if side == Side::Server {
             self.route_dead_letters(&connection).await?;

@@ -15,6 +15,7 @@ use crate::clock::deadline;
 use crate::connection::{Handle, Shared};
 use crate::driver;
 use crate::event::add;
+use crate::telemetry::{self, Operation};
 use crate::{
     Batch, Datagram, DatagramSink, Endpoint, Error, Event, Fate, Receipt, Receipts, Result,
     SendError, SendErrors,
@@ -391,6 +392,7 @@ struct Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         let admitted = self.before - self.batch.len();
+        telemetry::batch(&self.outlet.shared.endpoint, Operation::Send, admitted);
         add(&self.outlet.shared.events.counters().admitted, admitted);
     }
 }

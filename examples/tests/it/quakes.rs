@@ -111,6 +111,13 @@ fn what_cannot_be_read_or_written_is_one_line_and_exit_code_1() {
     let line = String::from_utf8(output.stderr).unwrap();
     assert!(line.starts_with("quakes: cannot make the ledger's folder "), "{line}");
     assert_eq!((line.lines().count(), output.status.code()), (1, Some(1)));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    if let Ok(full) = full {
+        let output = quakes().stdout(full).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert!(line.starts_with("quakes: cannot write the result: "), "{line}");
+        assert_eq!((line.lines().count(), output.status.code()), (1, Some(1)));
+    }
     let empty = run(&["--check", folder.path().join("file").to_str().unwrap()]);
     assert_eq!(empty.status.code(), Some(1));
 }

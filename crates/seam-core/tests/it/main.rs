@@ -9,4 +9,5 @@ mod dead_letter;
 mod endpoint;
 mod envelope;
 mod parameters;
+mod telemetry;
 mod uri;
