@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ pub(super) struct MemoryConnection {
 struct Inner {
     /// What receivers join.
     inbound: Arc<Topic>,
-    seats: Vec<Weak<Chair>>,
+    /// Also those of receivers that were dropped, while their deliveries are in hand.
+    seats: Vec<Arc<Chair>>,
     replies: Vec<Arc<Topic>>,
     /// The topics of an accepted pair: closed with either end.
     pair: Option<(Arc<Topic>, Arc<Topic>)>,
@@ -135,7 +136,7 @@ impl MemoryConnection {
     fn move_to(&self, up: Arc<Topic>, down: Arc<Topic>, listener: Events) {
         let mut inner = lock(&self.inner);
         self.out.move_to(up.clone(), &self.config);
-        for chair in inner.seats.iter().filter_map(Weak::upgrade) {
+        for chair in inner.seats.iter().filter(|chair| chair.is_taken()) {
             chair.move_to(down.clone(), self.config.alone());
         }
         inner.inbound = down.clone();
@@ -168,14 +169,14 @@ impl MemoryConnection {
         let clock = self.context.clock.clone();
         let chair = Arc::new(Chair { place: Mutex::new(place), clock });
         let mut inner = lock(&self.inner);
-        inner.seats.retain(|chair| chair.strong_count() > 0);
-        inner.seats.push(Arc::downgrade(&chair));
+        inner.seats.retain(|chair| chair.is_taken() || chair.has_something());
+        inner.seats.push(chair.clone());
         Box::new(MemoryReceiver { chair })
     }
 
     fn places(&self) -> Vec<Place> {
         let inner = lock(&self.inner);
-        inner.seats.iter().filter_map(Weak::upgrade).map(|chair| chair.place()).collect()
+        inner.seats.iter().map(|chair| chair.place()).collect()
     }
 
     /// Waits until `done`, or until the clock has reached `until`.
@@ -447,6 +448,16 @@ impl Place {
 }
 
 impl Chair {
+    /// Whether its receiver is still there; the connection holds it too.
+    fn is_taken(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1
+    }
+
+    fn has_something(&self) -> bool {
+        let place = self.place();
+        place.topic.in_hand(place.seat, self.clock.now()) > 0
+    }
+
     fn place(&self) -> Place {
         lock(&self.place).clone()
     }

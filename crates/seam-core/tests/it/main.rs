@@ -6,6 +6,7 @@
 )]
 
 mod dead_letter;
+mod conformance;
 mod endpoint;
 mod envelope;
 mod parameters;
