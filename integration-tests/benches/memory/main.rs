@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p integration-tests --bench memory [-- --quick]` prints ratios and the goals for them. It
 //! never fails on speed: a slow machine is no bug. Each pair runs the two one after the other, in alternating
-//! order, so that what else the machine does hits both; the ratio is the median over the pairs.
+//! order, so that what else the machine does hits both; the ratio is the median over the pairs. A word after
+//! the flags runs only the rows whose names hold it, such as `owned`, `request` or `waiting`.
 
 mod channels;
 mod measure;
@@ -41,8 +42,10 @@ fn main() {
     for size in SIZES {
         eight_to_eight(effort, size);
     }
-    requests(effort);
-    for size in [64, 1 << 10] {
+    if is_wanted("request") {
+        requests(effort);
+    }
+    for size in [64, 1 << 10].into_iter().filter(|_| is_wanted("waiting")) {
         waiting::print(effort.waiting, size);
     }
 }
@@ -89,11 +92,19 @@ fn row(
     ours: impl Fn() -> Sample,
     theirs: impl Fn() -> Sample,
 ) {
-    Pairs::run(effort.pairs, ours, theirs).print(name, size, goal.unwrap_or("-"));
+    if is_wanted(name) {
+        Pairs::run(effort.pairs, ours, theirs).print(name, size, goal.unwrap_or("-"));
+    }
+}
+
+/// Whether the command line asks for this row.
+fn is_wanted(name: &str) -> bool {
+    let mut words =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
 }
 
 fn requests(effort: Effort) {
-    println!();
     let medians = (0..effort.pairs).map(|_| {
         let hops = channels::two_hops(effort.requests);
         let request = seam::requests(effort.requests);
