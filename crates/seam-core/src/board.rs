@@ -115,7 +115,8 @@ impl Board {
     /// So a driver that harvests later enlists a board once, however much is settled on it.
     #[must_use]
     pub fn mark(&self) -> bool {
-        !self.marked.swap(true, Ordering::SeqCst)
+        // Looking first is cheaper, and mostly enough.
+        !self.marked.load(Ordering::SeqCst) && !self.marked.swap(true, Ordering::SeqCst)
     }
 
     /// For drivers: takes over everything settled since the last call. Each delivery is reported once.

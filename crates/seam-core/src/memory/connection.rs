@@ -395,7 +395,8 @@ impl Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if self.call.is_some() {
-            self.lane.topic.cancel_admit(self.lane.outbox, &mut self.call);
+            let now = self.port.clock.now();
+            self.lane.topic.cancel_admit(self.lane.outbox, &mut self.call, now);
         }
     }
 }

@@ -318,6 +318,11 @@ impl Group {
         self.delayed.keys().next().map(|(due, _)| *due)
     }
 
+    /// Whether some member waits for what it has in hand to be settled.
+    pub(super) fn is_starved(&self) -> bool {
+        self.waiting.iter().any(|member| !self.has_room(*member))
+    }
+
     pub(super) fn has_room(&self, member: usize) -> bool {
         self.members.get(&member).is_some_and(|m| m.unsettled < m.credit && m.has_bytes())
     }

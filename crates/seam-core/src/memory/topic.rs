@@ -61,6 +61,8 @@ pub(super) struct Outbox {
     confirm: Confirmation,
     /// Calls that wait for credit, in the order in which they began.
     waiting: VecDeque<(u64, Waker)>,
+    /// Whether the first of them was woken and has not looked since: it will find all that is settled till then.
+    called: bool,
     next_call: u64,
     /// Whether new calls are refused.
     stopped: bool,
@@ -317,8 +319,10 @@ impl Topic {
                     state.forget_expired(now, after);
                     state.admit(outbox, batch, self, after);
                 }
+                state.has_looked(outbox);
                 if batch.is_empty() {
                     state.leave_queue(outbox, call, after);
+                    self.look_for_others(state, now, after);
                     return Wait::Ready(Ok(()));
                 }
             }
@@ -328,8 +332,19 @@ impl Topic {
     }
 
     /// A call that waits for credit is dropped.
-    pub(super) fn cancel_admit(&self, outbox: u64, call: &mut Option<u64>) {
-        self.with(|state, after| state.leave_queue(outbox, call, after));
+    pub(super) fn cancel_admit(&self, outbox: u64, call: &mut Option<u64>, now: Duration) {
+        self.with(|state, after| {
+            state.leave_queue(outbox, call, after);
+            self.look_for_others(state, now, after);
+        });
+    }
+
+    /// A call that was woken for what is acknowledged goes: those that still wait must not miss the rest.
+    fn look_for_others(&self, state: &mut State, now: Duration, after: &mut After) {
+        if state.hungry > 0 {
+            self.eager.store(true, Ordering::SeqCst);
+            self.harvest_marked(state, now, after);
+        }
     }
 
     pub(super) fn poll_receipts(
@@ -415,6 +430,17 @@ impl Topic {
         });
     }
 
+    /// Tells those that wait of acknowledgements. Where that is one sender alone, it is woken once: it will find
+    /// what else is acknowledged until it looks, and nobody looks for it in between.
+    fn tell(&self, now: Duration) {
+        self.with(|state, after| {
+            self.harvest_marked(state, now, after);
+            if state.one_is_called() {
+                self.eager.store(false, Ordering::SeqCst);
+            }
+        });
+    }
+
     /// Looks at what was settled on this member's boards.
     pub(super) fn harvest(&self, now: Duration) {
         self.with(|state, after| self.harvest_marked(state, now, after));
@@ -448,8 +474,10 @@ impl Harvester for Hook {
         if board.mark() {
             lock(&self.topic.marked).push((self.group, board.token()));
         }
-        if urgent || self.topic.eager.load(Ordering::SeqCst) {
+        if urgent {
             self.topic.harvest(self.clock.now());
+        } else if self.topic.eager.load(Ordering::SeqCst) {
+            self.topic.tell(self.clock.now());
         }
         if board.is_revoked() {
             self.too_late(board);
@@ -481,6 +509,7 @@ impl Outbox {
             held_bytes: 0,
             confirm,
             waiting: VecDeque::new(),
+            called: false,
             next_call: 0,
             stopped: false,
             closed: false,
@@ -522,8 +551,12 @@ impl Outbox {
         }
     }
 
-    fn wake_first(&self, after: &mut After) {
-        after.wakers.extend(self.waiting.front().map(|(_, waker)| waker.clone()));
+    fn wake_first(&mut self, after: &mut After) {
+        if let Some((_, waker)) = self.waiting.front()
+            && !std::mem::replace(&mut self.called, true)
+        {
+            after.wakers.push(waker.clone());
+        }
     }
 }
 
@@ -548,6 +581,24 @@ impl State {
         waiting.is_none_or(|(first, _)| Some(*first) == call)
     }
 
+    fn has_looked(&mut self, outbox: u64) {
+        if let Some(outbox) = self.outboxes.get_mut(&outbox) {
+            outbox.called = false;
+        }
+    }
+
+    /// Whether nobody waits for an acknowledgement but the senders of one connection, the first of which was
+    /// woken already.
+    fn one_is_called(&self) -> bool {
+        let mut waiting = self.outboxes.values().filter(|outbox| !outbox.waiting.is_empty());
+        self.asking == 0
+            && self.watchers.is_empty()
+            && self.closed.is_none()
+            && waiting.next().is_some_and(|outbox| outbox.called)
+            && waiting.next().is_none()
+            && !self.groups.values().any(Group::is_starved)
+    }
+
     fn enqueue(&mut self, outbox: u64, call: &mut Option<u64>, cx: &Context<'_>) {
         let Some(outbox) = self.outboxes.get_mut(&outbox) else { return };
         if let Some(number) = *call {
@@ -566,6 +617,9 @@ impl State {
         let (Some(number), Some(outbox)) = (call.take(), self.outboxes.get_mut(&outbox)) else {
             return;
         };
+        if outbox.waiting.front().is_some_and(|(first, _)| *first == number) {
+            outbox.called = false;
+        }
         let before = outbox.waiting.len();
         outbox.waiting.retain(|(waiting, _)| *waiting != number);
         self.hungry -= before - outbox.waiting.len();
@@ -1067,8 +1121,8 @@ impl State {
         settle(&mut self.accounts, &mut self.outboxes, &mut self.asking, first, items, after);
     }
 
-    fn wake_senders(&self, after: &mut After) {
-        self.outboxes.values().for_each(|outbox| outbox.wake_first(after));
+    fn wake_senders(&mut self, after: &mut After) {
+        self.outboxes.values_mut().for_each(|outbox| outbox.wake_first(after));
     }
 
     fn wake_members(&mut self, after: &mut After) {
