@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub(super) credit_bytes: usize,
     pub(super) unsettled: usize,
     pub(super) unsettled_bytes: usize,
+    /// Whether the next datagram for it is over its credit in bytes, until it settles something.
+    full: bool,
     /// Datagrams of keys that this member has in hand.
     parked: VecDeque<Single>,
     /// False once its receiver was dropped or drains; what it has may still be settled.
@@ -199,6 +201,7 @@ impl Group {
             credit_bytes,
             unsettled: 0,
             unsettled_bytes: 0,
+            full: false,
             parked: VecDeque::new(),
             live: true,
             waker: None,
@@ -319,7 +322,16 @@ impl Group {
     }
 
     pub(super) fn has_room(&self, member: usize) -> bool {
-        self.members.get(&member).is_some_and(|m| m.unsettled < m.credit && m.has_bytes())
+        self.members.get(&member).is_some_and(|m| m.unsettled < m.credit && !m.full)
+    }
+
+    /// Whether `next` would go to `member` now and is over its credit in bytes: it takes no more then.
+    fn is_full(&mut self, member: usize, next: &Datagram, now: Now) -> bool {
+        let theirs = self.owner(next).is_none_or(|owner| owner == member);
+        let later = next.envelope().deliver_at.is_some_and(|at| at > now.wall);
+        let Some(m) = self.members.get_mut(&member) else { return true };
+        m.full = theirs && !later && !is_expired(next, now) && !m.fits(next.view().size());
+        m.full
     }
 
     /// Takes up to `max` datagrams for `member`.
@@ -387,6 +399,11 @@ impl Group {
 
     fn take_parked(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
         while found.count < max && self.has_room(member) {
+            let next = self.members.get(&member).and_then(|m| m.parked.front());
+            let Some(next) = next.map(|single| single.datagram.clone()) else { return };
+            if self.is_full(member, &next, now) {
+                return;
+            }
             let Some(m) = self.members.get_mut(&member) else { return };
             let Some(single) = m.parked.pop_front() else { return };
             // Its key is counted already.
@@ -402,6 +419,11 @@ impl Group {
 
     fn take_returned(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
+            let next = self.returned.values().next();
+            let Some(next) = next.map(|single| single.datagram.clone()) else { return };
+            if self.is_full(member, &next, now) {
+                return;
+            }
             let Some((_, single)) = self.returned.pop_first() else { return };
             self.take_single(member, single, now, found);
         }
@@ -411,6 +433,11 @@ impl Group {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
             let Some(run) = self.queue.front_mut() else { return };
             if run.content.enveloped {
+                let next = run.items()[0].clone();
+                if self.is_full(member, &next, now) {
+                    return;
+                }
+                let Some(run) = self.queue.front_mut() else { return };
                 let run = run.split_front(1);
                 if self.queue.front().is_some_and(|run| run.len == 0) {
                     self.queue.pop_front();
@@ -421,6 +448,10 @@ impl Group {
             let Some(m) = self.members.get_mut(&member) else { return };
             let room = (max - found.count).min(m.credit - m.unsettled).min(run.len);
             let (count, size) = m.fitting(&run.items()[..room]);
+            if count == 0 {
+                m.full = true;
+                return;
+            }
             m.charge(count, size);
             let taken = run.split_front(count);
             if run.len == 0 {
@@ -501,6 +532,7 @@ impl Group {
         if let Some(m) = self.members.get_mut(&member) {
             m.unsettled -= count;
             m.unsettled_bytes -= size;
+            m.full = false;
         }
     }
 
@@ -566,11 +598,11 @@ impl Group {
 
 impl Member {
     /// One datagram always fits where nothing is in hand, however large it is.
-    fn has_bytes(&self) -> bool {
-        self.unsettled == 0 || self.unsettled_bytes < self.credit_bytes
+    fn fits(&self, size: usize) -> bool {
+        self.unsettled == 0 || self.unsettled_bytes.saturating_add(size) <= self.credit_bytes
     }
 
-    /// How many of `items` fit the credit in bytes, at least one, and their bytes.
+    /// How many of `items` fit the credit in bytes, and their bytes.
     fn fitting(&self, items: &[Datagram]) -> (usize, usize) {
         let all = bytes(items);
         if self.unsettled_bytes + all <= self.credit_bytes {
@@ -579,7 +611,8 @@ impl Member {
         let (mut count, mut size) = (0, 0);
         for item in items {
             let next = size + item.view().size();
-            if count > 0 && self.unsettled_bytes + next > self.credit_bytes {
+            let alone = self.unsettled == 0 && count == 0;
+            if !alone && self.unsettled_bytes + next > self.credit_bytes {
                 break;
             }
             (count, size) = (count + 1, next);

@@ -767,15 +767,16 @@ impl State {
                 member.waker = None;
             }
             group.waiting.retain(|member| *member != seat.member);
-            if group.has_something() {
-                wake_one(group, after);
-            }
             Wait::Ready(true)
         } else if self.closed.is_some() && group.is_finished() {
             Wait::Ready(false)
         } else {
             Wait::Until(group.next_due())
         };
+        if group.has_something() {
+            // What is left is more than this member takes.
+            wake_one(group, after);
+        }
         if !expired.is_empty() {
             self.discard(seat.group, &expired, hook, after);
         }

@@ -7,5 +7,7 @@
 
 mod endpoint;
 mod envelope;
+mod hand;
+mod memory;
 mod parameters;
 mod uri;
