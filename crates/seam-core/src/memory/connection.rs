@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,7 +42,8 @@ pub(super) struct MemoryConnection {
 struct Inner {
     /// What receivers join.
     inbound: Arc<Topic>,
-    seats: Vec<Weak<Chair>>,
+    /// Those of dropped receivers too, while something of theirs is in hand.
+    seats: Vec<Arc<Chair>>,
     replies: Vec<Arc<Topic>>,
     /// The topics of an accepted pair: closed with either end.
     pair: Option<(Arc<Topic>, Arc<Topic>)>,
@@ -67,6 +68,8 @@ struct Lane {
 struct Chair {
     place: Mutex<Place>,
     clock: Arc<dyn Clock>,
+    /// Whether its receiver was dropped.
+    left: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -135,7 +138,7 @@ impl MemoryConnection {
     fn move_to(&self, up: Arc<Topic>, down: Arc<Topic>, listener: Events) {
         let mut inner = lock(&self.inner);
         self.out.move_to(up.clone(), &self.config);
-        for chair in inner.seats.iter().filter_map(Weak::upgrade) {
+        for chair in inner.seats.iter().filter(|chair| !chair.has_left()) {
             chair.move_to(down.clone(), self.config.alone());
         }
         inner.inbound = down.clone();
@@ -166,16 +169,17 @@ impl MemoryConnection {
     fn chair(&self, topic: &Arc<Topic>, membership: Membership) -> Box<MemoryReceiver> {
         let place = Place::new(topic.clone(), membership, &self.context);
         let clock = self.context.clock.clone();
-        let chair = Arc::new(Chair { place: Mutex::new(place), clock });
+        let left = AtomicBool::new(false);
+        let chair = Arc::new(Chair { place: Mutex::new(place), clock, left });
         let mut inner = lock(&self.inner);
-        inner.seats.retain(|chair| chair.strong_count() > 0);
-        inner.seats.push(Arc::downgrade(&chair));
+        inner.seats.retain(|chair| !chair.is_over());
+        inner.seats.push(chair.clone());
         Box::new(MemoryReceiver { chair })
     }
 
     fn places(&self) -> Vec<Place> {
         let inner = lock(&self.inner);
-        inner.seats.iter().filter_map(Weak::upgrade).map(|chair| chair.place()).collect()
+        inner.seats.iter().map(|chair| chair.place()).collect()
     }
 
     /// Waits until `done`, or until the clock has reached `until`.
@@ -451,6 +455,16 @@ impl Chair {
         lock(&self.place).clone()
     }
 
+    fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Whether its receiver is gone and nothing of it is in hand.
+    fn is_over(&self) -> bool {
+        let place = self.place();
+        self.has_left() && !place.topic.is_member(place.seat)
+    }
+
     fn move_to(&self, topic: Arc<Topic>, membership: Membership) {
         let mut place = lock(&self.place);
         let seat = topic.join(membership);
@@ -473,6 +487,7 @@ struct MemoryReceiver {
 
 impl Drop for MemoryReceiver {
     fn drop(&mut self) {
+        self.chair.left.store(true, Ordering::Release);
         let place = self.chair.place();
         place.topic.leave(place.seat, self.chair.clock.now());
     }

@@ -212,7 +212,8 @@ impl Group {
 
     /// Ends the membership; what was parked for it goes back. What it has in hand stays settleable.
     pub(super) fn leave(&mut self, member: usize, now: Duration) {
-        let Some(leaving) = self.members.get_mut(&member) else { return };
+        let leaving = self.members.get_mut(&member).filter(|member| member.live);
+        let Some(leaving) = leaving else { return };
         leaving.live = false;
         for single in std::mem::take(&mut leaving.parked) {
             self.release_key(&single.datagram);

@@ -229,6 +229,12 @@ impl Topic {
         })
     }
 
+    /// Whether this member receives, or still has something in hand.
+    pub(super) fn is_member(&self, seat: Seat) -> bool {
+        let state = lock(&self.state);
+        state.groups.get(&seat.group).is_some_and(|group| group.members.contains_key(&seat.member))
+    }
+
     /// Deliveries that a member has in hand.
     pub(super) fn in_hand(&self, seat: Seat, now: Duration) -> usize {
         self.with(|state, after| {

@@ -2,7 +2,7 @@
 
 use seam_core::{Datagram, Deliveries, Memory, Receiver, Registry, Sender, VirtualClock};
 
-use crate::hand::now;
+use crate::hand::{Task, now};
 
 pub(crate) fn memory() -> (Registry, VirtualClock) {
     let clock = VirtualClock::new();
@@ -32,4 +32,22 @@ fn credit_in_bytes_is_not_exceeded_by_the_last_datagram() {
         assert_eq!(sizes, [size], "one alone always fits, two do not");
         deliveries.ack_all();
     }
+}
+
+#[test]
+fn deliveries_of_a_dropped_receiver_are_revoked_with_its_connection() {
+    let (registry, _) = memory();
+    let connection = now(registry.server("memory://orders")).unwrap();
+    let mut first = now(connection.receiver()).unwrap();
+    let sender = sender(&registry, "memory://orders");
+    now(sender.send(Datagram::new("x"))).unwrap();
+    let delivery = now(first.next()).unwrap().unwrap();
+    drop(first);
+    assert!(delivery.is_current(), "still settleable");
+    let mut second = receiver(&registry, "memory://orders");
+    let next = Task::waiting(second.next());
+    drop(connection);
+    assert!(!delivery.is_current());
+    let again = next.woken().unwrap().unwrap();
+    assert_eq!((again.note().attempt, again.note().possible_duplicate), (2, true));
 }
