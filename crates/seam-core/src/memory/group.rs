@@ -547,24 +547,25 @@ impl Group {
         }
     }
 
-    /// Removes the datagram of this number from wherever it waits; `None` if a member has it, or had it.
-    pub(super) fn extract(&mut self, number: u64) -> Option<Datagram> {
+    /// Removes the datagram of this number from wherever it waits, and says whether a member had it before;
+    /// `None` if it does not wait here.
+    pub(super) fn extract(&mut self, number: u64) -> Option<(Datagram, bool)> {
         if let Some(single) = self.returned.remove(&number) {
-            return Some(single.datagram);
+            return Some(single.into_seen());
         }
         if let Some(key) = self.delayed.keys().find(|key| key.1 == number).copied() {
             let single = self.delayed.remove(&key)?;
             self.take_up_room(&single.datagram);
-            return Some(single.datagram);
+            return Some(single.into_seen());
         }
         for member in self.members.values_mut() {
             if let Some(at) = member.parked.iter().position(|single| single.number == number) {
                 let single = member.parked.remove(at)?;
                 self.release_key(&single.datagram);
-                return Some(single.datagram);
+                return Some(single.into_seen());
             }
         }
-        self.extract_queued(number)
+        self.extract_queued(number).map(|datagram| (datagram, false))
     }
 
     fn extract_queued(&mut self, number: u64) -> Option<Datagram> {

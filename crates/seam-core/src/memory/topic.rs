@@ -70,6 +70,8 @@ pub(super) struct Outbox {
 struct Account {
     len: usize,
     outbox: u64,
+    /// Groups that it went to.
+    groups: usize,
     /// Groups whose receipt is still awaited.
     awaiting: usize,
     /// Datagrams that are not done in every group.
@@ -585,6 +587,7 @@ impl State {
         let account = Account {
             len: count,
             outbox: outbox_id,
+            groups: self.groups.len(),
             awaiting,
             undone: count,
             owed: (groups > 1).then(|| vec![groups; count].into()),
@@ -670,37 +673,35 @@ impl State {
         least.and_then(|least| usize::try_from(least).ok()).unwrap_or(len)
     }
 
-    /// Takes one datagram back from wherever it waits; `None` if every group is done with it.
+    /// Takes one datagram back from wherever it waits; `None` if every group is done with it. Not sent is
+    /// only what still waited in every group that it went to, and was never delivered.
     fn take_back(
         &mut self,
         first: u64,
         number: u64,
         after: &mut After,
     ) -> Option<(Datagram, Fate)> {
-        let (mut datagram, mut waited, mut in_hand) = (None, 0usize, 0usize);
+        let (mut datagram, mut unseen, mut in_hand) = (None, 0usize, false);
+        let groups = self.accounts.get(&first)?.groups;
         let ids: Vec<u64> = self.groups.keys().copied().collect();
         for id in ids {
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            if let Some(found) = group.extract(number) {
+            if let Some((found, seen)) = group.extract(number) {
                 group.settle_waiting(&found);
                 self.settle(number, std::slice::from_ref(&found), after);
                 self.advance(id, after);
-                waited += 1;
+                unseen += usize::from(!seen);
                 datagram = Some(found);
             } else if let Some(found) = group.in_hand(number) {
-                in_hand += 1;
+                in_hand = true;
                 datagram = Some(found);
             }
         }
-        let owed = waited + in_hand;
         let datagram = datagram?;
-        let all = self.accounts.get(&first).map_or(owed, |_| self.groups.len());
-        if in_hand > 0
-            && let Some(account) = self.accounts.get_mut(&first)
-        {
+        if in_hand && let Some(account) = self.accounts.get_mut(&first) {
             account.given_back.push(number);
         }
-        let fate = if waited == all && in_hand == 0 { Fate::NotSent } else { Fate::MaybeSent };
+        let fate = if unseen == groups { Fate::NotSent } else { Fate::MaybeSent };
         Some((datagram, fate))
     }
 

@@ -1,6 +1,8 @@
 //! Single behaviours of the memory transport, each step by hand under virtual time.
 
-use seam_core::{Datagram, Deliveries, Memory, Receiver, Registry, Sender, VirtualClock};
+use std::time::Duration;
+
+use seam_core::{Datagram, Deliveries, Fate, Memory, Receiver, Registry, Sender, VirtualClock};
 
 use crate::hand::{Task, now};
 
@@ -50,4 +52,29 @@ fn deliveries_of_a_dropped_receiver_are_revoked_with_its_connection() {
     assert!(!delivery.is_current());
     let again = next.woken().unwrap().unwrap();
     assert_eq!((again.note().attempt, again.note().possible_duplicate), (2, true));
+}
+
+#[test]
+fn what_was_delivered_once_is_never_told_as_not_sent() {
+    let (registry, _) = memory();
+    let mut receiver = receiver(&registry, "memory://orders");
+    let sender = sender(&registry, "memory://orders?confirm=settled");
+    let ticket = sender.try_send(Datagram::new("x")).unwrap();
+    let delivery = now(receiver.next()).unwrap().unwrap();
+    delivery.retry(Duration::from_secs(1)).unwrap();
+    let fates: Vec<Fate> = ticket.withdraw().failed().iter().map(|(_, e)| e.fate()).collect();
+    assert_eq!(fates, [Fate::MaybeSent]);
+}
+
+#[test]
+fn what_a_group_that_is_gone_may_have_seen_is_never_told_as_not_sent() {
+    let (registry, _) = memory();
+    let _slow = receiver(&registry, "memory://orders");
+    let mut private = receiver(&registry, "memory://orders?private");
+    let sender = sender(&registry, "memory://orders?confirm=settled");
+    let ticket = sender.try_send(Datagram::new("x")).unwrap();
+    now(private.next()).unwrap().unwrap().ack().unwrap();
+    drop(private);
+    let fates: Vec<Fate> = ticket.withdraw().failed().iter().map(|(_, e)| e.fate()).collect();
+    assert_eq!(fates, [Fate::MaybeSent]);
 }
