@@ -9,5 +9,6 @@ mod endpoint;
 mod envelope;
 mod hand;
 mod memory;
+mod memory_model;
 mod parameters;
 mod uri;
