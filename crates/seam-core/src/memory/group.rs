@@ -192,6 +192,11 @@ impl Group {
         self.members.values().any(|member| member.live)
     }
 
+    /// Whoever waits in a `receive` of any member.
+    pub(super) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
+        self.members.values_mut().filter_map(|member| member.waker.take())
+    }
+
     pub(super) fn join(&mut self, credit: usize, credit_bytes: usize) -> usize {
         self.left = None;
         let id = self.next_member;

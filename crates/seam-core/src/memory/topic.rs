@@ -386,12 +386,12 @@ impl Topic {
     ) -> Wait<bool> {
         let mut copies = Vec::new();
         let waits = self.with(|state, after| {
-            if state.hungry == 0 && state.asking == 0 && state.watchers.is_empty() {
+            if self.eager.load(Ordering::SeqCst) && !state.is_watched() {
                 self.eager.store(false, Ordering::SeqCst);
             }
             self.harvest_marked(state, now.monotonic, after);
             let mut waits = state.take(seat, max, into, hook, now, &mut copies, after);
-            if matches!(waits, Wait::Until(_)) && !state.has_room(seat) {
+            if matches!(waits, Wait::Until(_)) && !state.is_ready(seat) {
                 self.eager.store(true, Ordering::SeqCst);
                 self.harvest_marked(state, now.monotonic, after);
                 waits = state.take(seat, max, into, hook, now, &mut copies, after);
@@ -742,8 +742,20 @@ impl State {
         unsent.into_values().map(give).collect()
     }
 
-    fn has_room(&self, seat: Seat) -> bool {
-        self.groups.get(&seat.group).is_some_and(|group| group.has_room(seat.member))
+    /// Whether only something new is of use to this member, no acknowledgement.
+    fn is_ready(&self, seat: Seat) -> bool {
+        let group = self.groups.get(&seat.group);
+        self.closed.is_none() && group.is_some_and(|group| group.has_room(seat.member))
+    }
+
+    /// Whether somebody waits for what an acknowledgement would change.
+    fn is_watched(&self) -> bool {
+        let full = |group: &Group| group.waiting.iter().any(|member| !group.has_room(*member));
+        self.hungry > 0
+            || self.asking > 0
+            || !self.watchers.is_empty()
+            || self.closed.is_some()
+            || self.groups.values().any(full)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call site, and each is a different thing")]
@@ -799,6 +811,12 @@ impl State {
             self.settle(*number, std::slice::from_ref(datagram), after);
         }
         self.advance(group, after);
+        if let Some(group) = self.groups.get_mut(&group)
+            && self.closed.is_some()
+            && group.is_finished()
+        {
+            after.wakers.extend(group.take_wakers());
+        }
         hook.events.emit(Event::Expired { count: number(expired.len()) });
     }
 
@@ -917,8 +935,11 @@ impl State {
             after.garbage.extend(group.lots.remove(lot).taken);
         }
         group.forget_if_empty(member);
-        if group.has_something() || group.has_parked(member) || group.is_finished() {
+        if group.has_something() || group.has_parked(member) || group.next_due().is_some() {
             after.wakers.extend(group.members.get_mut(&member).and_then(|m| m.waker.take()));
+        }
+        if self.closed.is_some() && group.is_finished() {
+            after.wakers.extend(group.take_wakers());
         }
         if group.name == Name::Private && group.members.is_empty() {
             self.forget(group_id, after);
@@ -955,9 +976,7 @@ impl State {
         for number in awaited {
             self.received(number, after);
         }
-        for member in group.members.values_mut() {
-            after.wakers.extend(member.waker.take());
-        }
+        after.wakers.extend(group.take_wakers());
         for (_, lot) in &group.lots {
             lot.board.revoke(0..lot.board.len());
         }
@@ -1009,11 +1028,7 @@ impl State {
     }
 
     fn wake_members(&mut self, after: &mut After) {
-        for group in self.groups.values_mut() {
-            for member in group.members.values_mut() {
-                after.wakers.extend(member.waker.take());
-            }
-        }
+        self.groups.values_mut().for_each(|group| after.wakers.extend(group.take_wakers()));
     }
 }
 

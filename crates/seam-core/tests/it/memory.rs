@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use seam_core::{Datagram, Deliveries, Fate, Memory, Receiver, Registry, Sender, VirtualClock};
+use seam_core::{
+    Clock, Datagram, Deliveries, Error, Fate, Memory, Receiver, Registry, Sender, VirtualClock,
+};
 
 use crate::hand::{Task, now};
 
@@ -77,4 +79,56 @@ fn what_a_group_that_is_gone_may_have_seen_is_never_told_as_not_sent() {
     drop(private);
     let fates: Vec<Fate> = ticket.withdraw().failed().iter().map(|(_, e)| e.fate()).collect();
     assert_eq!(fates, [Fate::MaybeSent]);
+}
+
+#[test]
+fn an_ack_wakes_a_full_receiver_whatever_others_did_meanwhile() {
+    let (registry, _) = memory();
+    let mut full = receiver(&registry, "memory://orders?credit=1");
+    let mut other = receiver(&registry, "memory://orders?group=other");
+    let sender = sender(&registry, "memory://orders");
+    drop(sender.try_send(Datagram::new("1")).unwrap());
+    drop(sender.try_send(Datagram::new("2")).unwrap());
+    let first = now(full.next()).unwrap().unwrap();
+    let second = Task::waiting(full.next());
+    now(other.next()).unwrap().unwrap().ack().unwrap();
+    first.ack().unwrap();
+    assert_eq!(second.woken().unwrap().unwrap().datagram().payload(), Some(&b"2"[..]));
+}
+
+#[test]
+fn every_receiver_ends_once_the_last_delivery_after_a_departure_is_settled() {
+    let (registry, _) = memory();
+    let server = now(registry.server("memory://chat")).unwrap();
+    let client = now(registry.client("memory://chat")).unwrap();
+    let peer = now(server.accept()).unwrap().unwrap();
+    let (mut busy, mut idle) = (now(peer.receiver()).unwrap(), now(peer.receiver()).unwrap());
+    now(now(client.sender()).unwrap().send(Datagram::new("bye"))).unwrap();
+    let last = now(busy.next()).unwrap().unwrap();
+    let mut idle = Task::waiting(idle.next());
+    drop(client);
+    assert!(idle.poll().is_none(), "something is in hand");
+    last.ack().unwrap();
+    assert!(idle.woken().unwrap().is_none());
+}
+
+#[test]
+fn a_receiver_with_room_again_knows_of_what_is_delayed() {
+    let (registry, clock) = memory();
+    let mut leaves = receiver(&registry, "memory://orders?credit=1");
+    let mut stays = receiver(&registry, "memory://orders?credit=1");
+    let sender = sender(&registry, "memory://orders");
+    (0..2).for_each(|_| drop(sender.try_send(Datagram::new("x")).unwrap()));
+    let delayed = now(leaves.next()).unwrap().unwrap();
+    let held = now(stays.next()).unwrap().unwrap();
+    let next = Task::waiting(stays.next());
+    delayed.retry(Duration::from_secs(5)).unwrap();
+    drop(leaves);
+    held.ack().unwrap();
+    let mut next = next;
+    while next.is_woken() {
+        assert!(next.poll().is_none(), "it is delayed");
+    }
+    clock.advance(Duration::from_secs(5));
+    assert_eq!(next.woken().unwrap().unwrap().note().attempt, 2);
 }
