@@ -996,7 +996,7 @@ impl State {
     }
 
     fn next_forgetting(&self) -> Option<Duration> {
-        if self.groups.len() < 2 {
+        if self.groups.values().filter(|group| group.counts()).count() < 2 {
             return None;
         }
         self.groups.values().filter_map(Group::forgotten_at).min()

@@ -113,6 +113,33 @@ fn every_receiver_ends_once_the_last_delivery_after_a_departure_is_settled() {
 }
 
 #[test]
+fn a_group_that_cannot_be_forgotten_yet_does_not_spin() {
+    let (registry, clock) = memory();
+    let sender = sender(&registry, "memory://orders?credit=1");
+    drop(receiver(&registry, "memory://orders?session_expiry=1s&credit=1"));
+    let _private = receiver(&registry, "memory://orders?private");
+    drop(sender.try_send(Datagram::new("1")).unwrap());
+    clock.advance(Duration::from_secs(5));
+    let refused = sender.try_send(Datagram::new("2")).unwrap_err();
+    assert!(matches!(refused.error(), Error::Full), "{refused}");
+}
+
+#[test]
+fn a_group_is_forgotten_some_time_after_its_last_member_left() {
+    let (registry, clock) = memory();
+    let mut stays = receiver(&registry, "memory://orders");
+    let sender = sender(&registry, "memory://orders?credit=1");
+    drop(receiver(&registry, "memory://orders?session_expiry=5s&group=gone"));
+    drop(sender.try_send(Datagram::new("1")).unwrap());
+    let refused = sender.try_send(Datagram::new("2")).unwrap_err();
+    assert!(matches!(refused.error(), Error::Full), "{refused}");
+    now(stays.next()).unwrap().unwrap().ack().unwrap();
+    let waits = Task::waiting(sender.send(Datagram::new("2")));
+    clock.advance(Duration::from_secs(5));
+    waits.woken().unwrap();
+}
+
+#[test]
 fn a_receiver_with_room_again_knows_of_what_is_delayed() {
     let (registry, clock) = memory();
     let mut leaves = receiver(&registry, "memory://orders?credit=1");
