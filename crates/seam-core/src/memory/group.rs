@@ -286,7 +286,7 @@ impl Group {
             None => len,
             Some(awaited) => {
                 let (window, _) = self.window();
-                let beyond = awaited.count_end.saturating_sub(self.outcomes + window);
+                let beyond = awaited.count_end.saturating_sub(self.outcomes.saturating_add(window));
                 if self.bytes_reached(awaited) { len.saturating_sub(beyond) } else { 0 }
             }
         }
@@ -294,21 +294,21 @@ impl Group {
 
     fn reached(&self, awaited: &Awaited) -> bool {
         let (window, _) = self.window();
-        awaited.count_end <= self.outcomes + window && self.bytes_reached(awaited)
+        awaited.count_end <= self.outcomes.saturating_add(window) && self.bytes_reached(awaited)
     }
 
     fn bytes_reached(&self, awaited: &Awaited) -> bool {
         let (window, window_bytes) = self.window();
         // One admission always fits where nothing is in the way: a datagram may be larger than the window.
-        awaited.bytes_end <= self.outcome_bytes + window_bytes
+        awaited.bytes_end <= self.outcome_bytes.saturating_add(window_bytes)
             || (window > 0 && self.outcomes + 1 >= awaited.count_end)
     }
 
     /// What its live members take together before they settle, in datagrams and bytes.
     fn window(&self) -> (u64, u64) {
         self.members.values().filter(|member| member.live).fold((0, 0), |sum, member| {
-            let count = sum.0 + super::content::number(member.credit);
-            (count, sum.1 + super::content::number(member.credit_bytes))
+            let count = sum.0.saturating_add(super::content::number(member.credit));
+            (count, sum.1.saturating_add(super::content::number(member.credit_bytes)))
         })
     }
 

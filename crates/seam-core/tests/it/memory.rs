@@ -140,6 +140,17 @@ fn a_group_is_forgotten_some_time_after_its_last_member_left() {
 }
 
 #[test]
+fn the_largest_credit_that_can_be_written_is_one_to_live_with() {
+    let (registry, _) = memory();
+    let uri = "memory://orders?credit=18446744073709551615&credit_bytes=18446744073709551615B";
+    let (mut one, _two) = (receiver(&registry, uri), receiver(&registry, uri));
+    let sender = sender(&registry, uri);
+    now(sender.send(Datagram::new("x"))).unwrap();
+    now(one.next()).unwrap().unwrap().ack().unwrap();
+    now(sender.send(Datagram::new("y"))).unwrap();
+}
+
+#[test]
 fn a_receiver_with_room_again_knows_of_what_is_delayed() {
     let (registry, clock) = memory();
     let mut leaves = receiver(&registry, "memory://orders?credit=1");
