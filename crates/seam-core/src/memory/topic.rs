@@ -706,6 +706,9 @@ impl State {
     }
 
     fn cut(&mut self, outbox: u64, name: &str, after: &mut After) -> Vec<SendError> {
+        if self.outboxes.get(&outbox).is_none_or(|outbox| outbox.cut.is_some()) {
+            return Vec::new();
+        }
         let theirs = self.accounts.iter().filter(|(_, account)| account.outbox == outbox);
         let theirs: Vec<(u64, usize, bool)> =
             theirs.map(|(first, a)| (*first, a.len, a.awaiting == 0)).collect();

@@ -151,6 +151,23 @@ fn the_largest_credit_that_can_be_written_is_one_to_live_with() {
 }
 
 #[test]
+fn a_second_drain_takes_no_fate_back() {
+    let (registry, _) = memory();
+    let _slow = receiver(&registry, "memory://orders?credit=1");
+    let client = now(registry.client("memory://orders")).unwrap();
+    let sender = now(client.sender()).unwrap();
+    drop(sender.try_send(Datagram::new("1")).unwrap());
+    let mut second = sender.try_send(Datagram::new("2")).unwrap();
+    assert_eq!(now(client.drain(Duration::ZERO)).unwrap().unsent.len(), 2);
+    assert!(now(client.drain(Duration::ZERO)).unwrap().is_clean());
+    let receipts = now(second.receipts());
+    assert_eq!(
+        receipts.failed().iter().map(|(_, e)| e.fate()).collect::<Vec<_>>(),
+        [Fate::NotSent]
+    );
+}
+
+#[test]
 fn a_receiver_with_room_again_knows_of_what_is_delayed() {
     let (registry, clock) = memory();
     let mut leaves = receiver(&registry, "memory://orders?credit=1");
