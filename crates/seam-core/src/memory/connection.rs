@@ -49,6 +49,8 @@ struct Inner {
     pair: Option<(Arc<Topic>, Arc<Topic>)>,
     /// Whom to tell that we have departed.
     listener: Option<Events>,
+    /// Whether new receivers are refused.
+    draining: bool,
     open: bool,
 }
 
@@ -238,6 +240,9 @@ impl Connection for MemoryConnection {
 
     async fn receiver(&self) -> Result<Box<dyn Receiver>> {
         self.check_open()?;
+        if lock(&self.inner).draining {
+            return Err(self.closed());
+        }
         self.allow(&self.own, Action::Receive)?;
         let server = self.context.side == Side::Server;
         if server && self.address.as_ref().is_some_and(|address| address.is_accepting()) {
@@ -297,6 +302,7 @@ impl Connection for MemoryConnection {
 
     async fn drain(&self, deadline: Duration) -> Result<Drained> {
         let until = self.context.clock.now().saturating_add(deadline);
+        lock(&self.inner).draining = true;
         let places = self.places();
         let now = || self.context.clock.now();
         for place in &places {
@@ -341,6 +347,7 @@ impl Inner {
             replies: Vec::new(),
             pair: None,
             listener: None,
+            draining: false,
             open: true,
         }
     }

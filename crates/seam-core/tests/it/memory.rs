@@ -168,6 +168,20 @@ fn a_second_drain_takes_no_fate_back() {
 }
 
 #[test]
+fn no_receiver_is_made_on_a_connection_that_drains() {
+    let (registry, _) = memory();
+    let server = now(registry.server("memory://orders")).unwrap();
+    let mut receiver = now(server.receiver()).unwrap();
+    let sender = sender(&registry, "memory://orders");
+    now(sender.send(Datagram::new("x"))).unwrap();
+    let delivery = now(receiver.next()).unwrap().unwrap();
+    let drain = Task::waiting(server.drain(Duration::from_secs(9)));
+    assert!(matches!(now(server.receiver()), Err(Error::Closed { .. })));
+    delivery.ack().unwrap();
+    assert!(drain.woken().unwrap().is_clean());
+}
+
+#[test]
 fn a_receiver_with_room_again_knows_of_what_is_delayed() {
     let (registry, clock) = memory();
     let mut leaves = receiver(&registry, "memory://orders?credit=1");
