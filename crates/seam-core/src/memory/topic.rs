@@ -362,6 +362,7 @@ impl Topic {
     pub(super) fn withdraw(&self, outbox: u64, ticket: &Ticket, now: Duration) -> Receipts {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
+            after.wakers.append(&mut state.watchers);
             state.withdraw(outbox, ticket, after)
         })
     }
@@ -801,6 +802,7 @@ impl State {
         }
         if !expired.is_empty() {
             self.discard(seat.group, &expired, hook, after);
+            after.wakers.append(&mut self.watchers);
         }
         wait
     }
@@ -980,6 +982,7 @@ impl State {
             self.received(number, after);
         }
         after.wakers.extend(group.take_wakers());
+        after.wakers.append(&mut self.watchers);
         for (_, lot) in &group.lots {
             lot.board.revoke(0..lot.board.len());
         }

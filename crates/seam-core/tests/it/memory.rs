@@ -182,6 +182,21 @@ fn no_receiver_is_made_on_a_connection_that_drains() {
 }
 
 #[test]
+fn a_drain_learns_that_the_last_datagram_expired() {
+    let (registry, clock) = memory();
+    let mut receiver = receiver(&registry, "memory://orders");
+    let client = now(registry.client("memory://orders")).unwrap();
+    let sender = now(client.sender()).unwrap();
+    let expiry = clock.wall().saturating_add(Duration::from_secs(1));
+    drop(sender.try_send(Datagram::new("x").with_expiry(expiry)).unwrap());
+    let drain = Task::waiting(client.drain(Duration::from_secs(9)));
+    clock.advance(Duration::from_secs(2));
+    let next = Task::waiting(receiver.next());
+    assert!(drain.woken().unwrap().is_clean());
+    drop(next);
+}
+
+#[test]
 fn a_receiver_with_room_again_knows_of_what_is_delayed() {
     let (registry, clock) = memory();
     let mut leaves = receiver(&registry, "memory://orders?credit=1");
