@@ -164,25 +164,20 @@ impl Batch {
         &self.items[self.head..]
     }
 
-    /// How many datagrams were pushed before the front since the last ticket.
-    fn position(&self) -> u32 {
-        count(self.rejected.len()).saturating_add(self.ticket.ranges.len())
-    }
-
     /// Takes out each datagram that `check` refuses, and remembers why.
     pub(crate) fn reject(&mut self, check: impl Fn(View<'_>) -> crate::Result<()>) {
-        let mut position = self.position();
-        for datagram in self.items.split_off(self.head) {
+        let refused: Vec<u32> = self.rejected.iter().map(|(place, _)| *place).collect();
+        for (index, datagram) in (self.ticket.ranges.len()..).zip(self.items.split_off(self.head)) {
             match check(datagram.view()) {
                 Ok(()) => self.items.push(datagram),
                 Err(error) => {
                     self.bytes -= datagram.view().size();
                     let error = SendError::new(datagram, Fate::NotSent, error);
-                    self.rejected.push((position, error));
+                    self.rejected.push((shifted(index, &refused), error));
                 }
             }
-            position = position.saturating_add(1);
         }
+        self.rejected.sort_by_key(|(place, _)| *place);
     }
 
     fn extend_ticket(&mut self, count: usize, first: u64) {
@@ -436,12 +431,14 @@ impl Receipts {
         if rejected.is_empty() {
             return;
         }
+        let mut rejected = rejected;
+        // What was not admitted is in no ticket, and takes no place before what was refused behind it.
+        for ((place, _), upto) in rejected.iter_mut().zip(self.len..) {
+            *place = upto.min(*place);
+        }
         let places: Vec<u32> = rejected.iter().map(|(place, _)| *place).collect();
-        let shifted = |driver: u32| {
-            places.iter().fold(driver, |place, rejected| place + u32::from(*rejected <= place))
-        };
-        self.failed.iter_mut().for_each(|(place, _)| *place = shifted(*place));
-        self.positions.iter_mut().for_each(|(place, _)| *place = shifted(*place));
+        self.failed.iter_mut().for_each(|(place, _)| *place = shifted(*place, &places));
+        self.positions.iter_mut().for_each(|(place, _)| *place = shifted(*place, &places));
         self.len += count(rejected.len());
         self.failed.extend(rejected);
         self.failed.sort_by_key(|(place, _)| *place);
@@ -454,6 +451,11 @@ impl Receipts {
             position: position.ok().map(|at| self.positions[at].1.clone()),
         }
     }
+}
+
+/// The place of what the driver calls `index`, among those that were refused at these places.
+fn shifted(index: u32, refused: &[u32]) -> u32 {
+    refused.iter().fold(index, |place, refused| place + u32::from(*refused <= place))
 }
 
 /// Several datagrams of one call failed; each comes back with its fate.
@@ -536,5 +538,18 @@ mod tests {
         batch.admit(1, 0).for_each(drop);
         batch.reject(|view| if view.tag() == 2 { Err(Error::Expired) } else { Ok(()) });
         assert_eq!(batch.rejected[0].0, 2);
+        batch.reject(|view| if view.tag() == 1 { Err(Error::Expired) } else { Ok(()) });
+        assert_eq!(batch.rejected.iter().map(|(place, _)| *place).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_refusal_behind_what_was_not_admitted_has_a_place_in_the_ticket() {
+        let mut batch = tagged(0..3);
+        batch.reject(|view| if view.tag() == 2 { Err(Error::Expired) } else { Ok(()) });
+        batch.admit(1, 0).for_each(drop);
+        let mut receipts = Receipts::all(1, Confirmation::Written);
+        receipts.insert_rejected(std::mem::take(&mut batch.rejected));
+        assert!(receipts.get(0).is_ok());
+        assert_eq!(receipts.get(1).unwrap_err().datagram().tag(), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -42,13 +42,15 @@ pub(super) struct MemoryConnection {
 struct Inner {
     /// What receivers join.
     inbound: Arc<Topic>,
-    /// Also those of receivers that were dropped, while their deliveries are in hand.
+    /// Those of dropped receivers too, while something of theirs is in hand.
     seats: Vec<Arc<Chair>>,
     replies: Vec<Arc<Topic>>,
     /// The topics of an accepted pair: closed with either end.
     pair: Option<(Arc<Topic>, Arc<Topic>)>,
     /// Whom to tell that we have departed.
     listener: Option<Events>,
+    /// Whether new receivers are refused.
+    draining: bool,
     open: bool,
 }
 
@@ -68,6 +70,8 @@ struct Lane {
 struct Chair {
     place: Mutex<Place>,
     clock: Arc<dyn Clock>,
+    /// Whether its receiver was dropped.
+    left: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -136,7 +140,7 @@ impl MemoryConnection {
     fn move_to(&self, up: Arc<Topic>, down: Arc<Topic>, listener: Events) {
         let mut inner = lock(&self.inner);
         self.out.move_to(up.clone(), &self.config);
-        for chair in inner.seats.iter().filter(|chair| chair.is_taken()) {
+        for chair in inner.seats.iter().filter(|chair| !chair.has_left()) {
             chair.move_to(down.clone(), self.config.alone());
         }
         inner.inbound = down.clone();
@@ -167,9 +171,10 @@ impl MemoryConnection {
     fn chair(&self, topic: &Arc<Topic>, membership: Membership) -> Box<MemoryReceiver> {
         let place = Place::new(topic.clone(), membership, &self.context);
         let clock = self.context.clock.clone();
-        let chair = Arc::new(Chair { place: Mutex::new(place), clock });
+        let left = AtomicBool::new(false);
+        let chair = Arc::new(Chair { place: Mutex::new(place), clock, left });
         let mut inner = lock(&self.inner);
-        inner.seats.retain(|chair| chair.is_taken() || chair.has_something());
+        inner.seats.retain(|chair| !chair.is_over());
         inner.seats.push(chair.clone());
         Box::new(MemoryReceiver { chair })
     }
@@ -235,6 +240,9 @@ impl Connection for MemoryConnection {
 
     async fn receiver(&self) -> Result<Box<dyn Receiver>> {
         self.check_open()?;
+        if lock(&self.inner).draining {
+            return Err(self.closed());
+        }
         self.allow(&self.own, Action::Receive)?;
         let server = self.context.side == Side::Server;
         if server && self.address.as_ref().is_some_and(|address| address.is_accepting()) {
@@ -294,6 +302,7 @@ impl Connection for MemoryConnection {
 
     async fn drain(&self, deadline: Duration) -> Result<Drained> {
         let until = self.context.clock.now().saturating_add(deadline);
+        lock(&self.inner).draining = true;
         let places = self.places();
         let now = || self.context.clock.now();
         for place in &places {
@@ -338,6 +347,7 @@ impl Inner {
             replies: Vec::new(),
             pair: None,
             listener: None,
+            draining: false,
             open: true,
         }
     }
@@ -449,18 +459,18 @@ impl Place {
 }
 
 impl Chair {
-    /// Whether its receiver is still there; the connection holds it too.
-    fn is_taken(self: &Arc<Self>) -> bool {
-        Arc::strong_count(self) > 1
-    }
-
-    fn has_something(&self) -> bool {
-        let place = self.place();
-        place.topic.in_hand(place.seat, self.clock.now()) > 0
-    }
-
     fn place(&self) -> Place {
         lock(&self.place).clone()
+    }
+
+    fn has_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
+    }
+
+    /// Whether its receiver is gone and nothing of it is in hand.
+    fn is_over(&self) -> bool {
+        let place = self.place();
+        self.has_left() && !place.topic.is_member(place.seat)
     }
 
     fn move_to(&self, topic: Arc<Topic>, membership: Membership) {
@@ -485,6 +495,7 @@ struct MemoryReceiver {
 
 impl Drop for MemoryReceiver {
     fn drop(&mut self) {
+        self.chair.left.store(true, Ordering::Release);
         let place = self.chair.place();
         place.topic.leave(place.seat, self.chair.clock.now());
     }

@@ -50,6 +50,13 @@ pub(super) struct Single {
     pub(super) possible_duplicate: bool,
 }
 
+impl Single {
+    /// The datagram, and whether it was delivered before.
+    pub(super) fn into_seen(self) -> (Datagram, bool) {
+        (self.datagram, self.attempt > 1)
+    }
+}
+
 /// What a member took, in the order of its batch.
 pub(super) enum Taken {
     Run(Run),

@@ -31,6 +31,8 @@ pub(super) struct Member {
     pub(super) credit_bytes: usize,
     pub(super) unsettled: usize,
     pub(super) unsettled_bytes: usize,
+    /// Whether the next datagram for it is over its credit in bytes, until it settles something.
+    full: bool,
     /// Datagrams of keys that this member has in hand.
     parked: VecDeque<Single>,
     /// False once its receiver was dropped or drains; what it has may still be settled.
@@ -190,6 +192,11 @@ impl Group {
         self.members.values().any(|member| member.live)
     }
 
+    /// Whoever waits in a `receive` of any member.
+    pub(super) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
+        self.members.values_mut().filter_map(|member| member.waker.take())
+    }
+
     pub(super) fn join(&mut self, credit: usize, credit_bytes: usize) -> usize {
         self.left = None;
         let id = self.next_member;
@@ -199,6 +206,7 @@ impl Group {
             credit_bytes,
             unsettled: 0,
             unsettled_bytes: 0,
+            full: false,
             parked: VecDeque::new(),
             live: true,
             waker: None,
@@ -209,7 +217,8 @@ impl Group {
 
     /// Ends the membership; what was parked for it goes back. What it has in hand stays settleable.
     pub(super) fn leave(&mut self, member: usize, now: Duration) {
-        let Some(leaving) = self.members.get_mut(&member) else { return };
+        let leaving = self.members.get_mut(&member).filter(|member| member.live);
+        let Some(leaving) = leaving else { return };
         leaving.live = false;
         for single in std::mem::take(&mut leaving.parked) {
             self.release_key(&single.datagram);
@@ -277,7 +286,7 @@ impl Group {
             None => len,
             Some(awaited) => {
                 let (window, _) = self.window();
-                let beyond = awaited.count_end.saturating_sub(self.outcomes + window);
+                let beyond = awaited.count_end.saturating_sub(self.outcomes.saturating_add(window));
                 if self.bytes_reached(awaited) { len.saturating_sub(beyond) } else { 0 }
             }
         }
@@ -285,21 +294,21 @@ impl Group {
 
     fn reached(&self, awaited: &Awaited) -> bool {
         let (window, _) = self.window();
-        awaited.count_end <= self.outcomes + window && self.bytes_reached(awaited)
+        awaited.count_end <= self.outcomes.saturating_add(window) && self.bytes_reached(awaited)
     }
 
     fn bytes_reached(&self, awaited: &Awaited) -> bool {
         let (window, window_bytes) = self.window();
         // One admission always fits where nothing is in the way: a datagram may be larger than the window.
-        awaited.bytes_end <= self.outcome_bytes + window_bytes
+        awaited.bytes_end <= self.outcome_bytes.saturating_add(window_bytes)
             || (window > 0 && self.outcomes + 1 >= awaited.count_end)
     }
 
     /// What its live members take together before they settle, in datagrams and bytes.
     fn window(&self) -> (u64, u64) {
         self.members.values().filter(|member| member.live).fold((0, 0), |sum, member| {
-            let count = sum.0 + super::content::number(member.credit);
-            (count, sum.1 + super::content::number(member.credit_bytes))
+            let count = sum.0.saturating_add(super::content::number(member.credit));
+            (count, sum.1.saturating_add(super::content::number(member.credit_bytes)))
         })
     }
 
@@ -324,7 +333,16 @@ impl Group {
     }
 
     pub(super) fn has_room(&self, member: usize) -> bool {
-        self.members.get(&member).is_some_and(|m| m.unsettled < m.credit && m.has_bytes())
+        self.members.get(&member).is_some_and(|m| m.unsettled < m.credit && !m.full)
+    }
+
+    /// Whether `next` would go to `member` now and is over its credit in bytes: it takes no more then.
+    fn is_full(&mut self, member: usize, next: &Datagram, now: Now) -> bool {
+        let theirs = self.owner(next).is_none_or(|owner| owner == member);
+        let later = next.envelope().deliver_at.is_some_and(|at| at > now.wall);
+        let Some(m) = self.members.get_mut(&member) else { return true };
+        m.full = theirs && !later && !is_expired(next, now) && !m.fits(next.view().size());
+        m.full
     }
 
     /// Takes up to `max` datagrams for `member`.
@@ -392,6 +410,11 @@ impl Group {
 
     fn take_parked(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
         while found.count < max && self.has_room(member) {
+            let next = self.members.get(&member).and_then(|m| m.parked.front());
+            let Some(next) = next.map(|single| single.datagram.clone()) else { return };
+            if self.is_full(member, &next, now) {
+                return;
+            }
             let Some(m) = self.members.get_mut(&member) else { return };
             let Some(single) = m.parked.pop_front() else { return };
             // Its key is counted already.
@@ -407,6 +430,11 @@ impl Group {
 
     fn take_returned(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
+            let next = self.returned.values().next();
+            let Some(next) = next.map(|single| single.datagram.clone()) else { return };
+            if self.is_full(member, &next, now) {
+                return;
+            }
             let Some((_, single)) = self.returned.pop_first() else { return };
             self.take_single(member, single, now, found);
         }
@@ -416,6 +444,11 @@ impl Group {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
             let Some(run) = self.queue.front_mut() else { return };
             if run.content.enveloped {
+                let next = run.items()[0].clone();
+                if self.is_full(member, &next, now) {
+                    return;
+                }
+                let Some(run) = self.queue.front_mut() else { return };
                 let run = run.split_front(1);
                 if self.queue.front().is_some_and(|run| run.len == 0) {
                     self.queue.pop_front();
@@ -426,6 +459,10 @@ impl Group {
             let Some(m) = self.members.get_mut(&member) else { return };
             let room = (max - found.count).min(m.credit - m.unsettled).min(run.len);
             let (count, size) = m.fitting(&run.items()[..room]);
+            if count == 0 {
+                m.full = true;
+                return;
+            }
             m.charge(count, size);
             let taken = run.split_front(count);
             if run.len == 0 {
@@ -506,6 +543,7 @@ impl Group {
         if let Some(m) = self.members.get_mut(&member) {
             m.unsettled -= count;
             m.unsettled_bytes -= size;
+            m.full = false;
         }
     }
 
@@ -519,24 +557,25 @@ impl Group {
         }
     }
 
-    /// Removes the datagram of this number from wherever it waits; `None` if a member has it, or had it.
-    pub(super) fn extract(&mut self, number: u64) -> Option<Datagram> {
+    /// Removes the datagram of this number from wherever it waits, and says whether a member had it before;
+    /// `None` if it does not wait here.
+    pub(super) fn extract(&mut self, number: u64) -> Option<(Datagram, bool)> {
         if let Some(single) = self.returned.remove(&number) {
-            return Some(single.datagram);
+            return Some(single.into_seen());
         }
         if let Some(key) = self.delayed.keys().find(|key| key.1 == number).copied() {
             let single = self.delayed.remove(&key)?;
             self.take_up_room(&single.datagram);
-            return Some(single.datagram);
+            return Some(single.into_seen());
         }
         for member in self.members.values_mut() {
             if let Some(at) = member.parked.iter().position(|single| single.number == number) {
                 let single = member.parked.remove(at)?;
                 self.release_key(&single.datagram);
-                return Some(single.datagram);
+                return Some(single.into_seen());
             }
         }
-        self.extract_queued(number)
+        self.extract_queued(number).map(|datagram| (datagram, false))
     }
 
     fn extract_queued(&mut self, number: u64) -> Option<Datagram> {
@@ -571,11 +610,11 @@ impl Group {
 
 impl Member {
     /// One datagram always fits where nothing is in hand, however large it is.
-    fn has_bytes(&self) -> bool {
-        self.unsettled == 0 || self.unsettled_bytes < self.credit_bytes
+    fn fits(&self, size: usize) -> bool {
+        self.unsettled == 0 || self.unsettled_bytes.saturating_add(size) <= self.credit_bytes
     }
 
-    /// How many of `items` fit the credit in bytes, at least one, and their bytes.
+    /// How many of `items` fit the credit in bytes, and their bytes.
     fn fitting(&self, items: &[Datagram]) -> (usize, usize) {
         let all = bytes(items);
         if self.unsettled_bytes + all <= self.credit_bytes {
@@ -584,7 +623,8 @@ impl Member {
         let (mut count, mut size) = (0, 0);
         for item in items {
             let next = size + item.view().size();
-            if count > 0 && self.unsettled_bytes + next > self.credit_bytes {
+            let alone = self.unsettled == 0 && count == 0;
+            if !alone && self.unsettled_bytes + next > self.credit_bytes {
                 break;
             }
             (count, size) = (count + 1, next);

@@ -76,6 +76,8 @@ pub(super) struct Outbox {
 struct Account {
     len: usize,
     outbox: u64,
+    /// Groups that it went to.
+    groups: usize,
     /// Groups whose receipt is still awaited.
     awaiting: usize,
     /// Datagrams that are not done in every group.
@@ -235,6 +237,12 @@ impl Topic {
         })
     }
 
+    /// Whether this member receives, or still has something in hand.
+    pub(super) fn is_member(&self, seat: Seat) -> bool {
+        let state = lock(&self.state);
+        state.groups.get(&seat.group).is_some_and(|group| group.members.contains_key(&seat.member))
+    }
+
     /// Deliveries that a member has in hand.
     pub(super) fn in_hand(&self, seat: Seat, now: Duration) -> usize {
         self.with(|state, after| {
@@ -373,6 +381,7 @@ impl Topic {
     pub(super) fn withdraw(&self, outbox: u64, ticket: &Ticket, now: Duration) -> Receipts {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
+            after.wakers.append(&mut state.watchers);
             state.withdraw(outbox, ticket, after)
         })
     }
@@ -397,12 +406,12 @@ impl Topic {
     ) -> Wait<bool> {
         let mut copies = Vec::new();
         let waits = self.with(|state, after| {
-            if state.hungry == 0 && state.asking == 0 && state.watchers.is_empty() {
+            if self.eager.load(Ordering::SeqCst) && !state.is_watched() {
                 self.eager.store(false, Ordering::SeqCst);
             }
             self.harvest_marked(state, now.monotonic, after);
             let mut waits = state.take(seat, max, into, hook, now, &mut copies, after);
-            if matches!(waits, Wait::Until(_)) && !state.has_room(seat) {
+            if matches!(waits, Wait::Until(_)) && !state.is_ready(seat) {
                 self.eager.store(true, Ordering::SeqCst);
                 self.harvest_marked(state, now.monotonic, after);
                 waits = state.take(seat, max, into, hook, now, &mut copies, after);
@@ -654,6 +663,7 @@ impl State {
         let account = Account {
             len: count,
             outbox: outbox_id,
+            groups: self.groups.len(),
             awaiting,
             undone: count,
             owed: (groups > 1).then(|| vec![groups; count].into()),
@@ -785,41 +795,42 @@ impl State {
         least.and_then(|least| usize::try_from(least).ok()).unwrap_or(len)
     }
 
-    /// Takes one datagram back from wherever it waits; `None` if every group is done with it.
+    /// Takes one datagram back from wherever it waits; `None` if every group is done with it. Not sent is
+    /// only what still waited in every group that it went to, and was never delivered.
     fn take_back(
         &mut self,
         first: u64,
         number: u64,
         after: &mut After,
     ) -> Option<(Datagram, Fate)> {
-        let (mut datagram, mut waited, mut in_hand) = (None, 0usize, 0usize);
+        let (mut datagram, mut unseen, mut in_hand) = (None, 0usize, false);
+        let groups = self.accounts.get(&first)?.groups;
         let ids: Vec<u64> = self.groups.keys().copied().collect();
         for id in ids {
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            if let Some(found) = group.extract(number) {
+            if let Some((found, seen)) = group.extract(number) {
                 group.settle_waiting(&found);
                 self.settle(number, std::slice::from_ref(&found), after);
                 self.advance(id, after);
-                waited += 1;
+                unseen += usize::from(!seen);
                 datagram = Some(found);
             } else if let Some(found) = group.in_hand(number) {
-                in_hand += 1;
+                in_hand = true;
                 datagram = Some(found);
             }
         }
-        let owed = waited + in_hand;
         let datagram = datagram?;
-        let all = self.accounts.get(&first).map_or(owed, |_| self.groups.len());
-        if in_hand > 0
-            && let Some(account) = self.accounts.get_mut(&first)
-        {
+        if in_hand && let Some(account) = self.accounts.get_mut(&first) {
             account.given_back.push(number);
         }
-        let fate = if waited == all && in_hand == 0 { Fate::NotSent } else { Fate::MaybeSent };
+        let fate = if unseen == groups { Fate::NotSent } else { Fate::MaybeSent };
         Some((datagram, fate))
     }
 
     fn cut(&mut self, outbox: u64, name: &str, after: &mut After) -> Vec<SendError> {
+        if self.outboxes.get(&outbox).is_none_or(|outbox| outbox.closed) {
+            return Vec::new();
+        }
         let theirs = self.accounts.iter().filter(|(_, account)| account.outbox == outbox);
         let theirs: Vec<(u64, usize, bool)> =
             theirs.map(|(first, a)| (*first, a.len, a.awaiting == 0)).collect();
@@ -860,8 +871,20 @@ impl State {
         unsent.into_values().map(give).collect()
     }
 
-    fn has_room(&self, seat: Seat) -> bool {
-        self.groups.get(&seat.group).is_some_and(|group| group.has_room(seat.member))
+    /// Whether only something new is of use to this member, no acknowledgement.
+    fn is_ready(&self, seat: Seat) -> bool {
+        let group = self.groups.get(&seat.group);
+        self.closed.is_none() && group.is_some_and(|group| group.has_room(seat.member))
+    }
+
+    /// Whether somebody waits for what an acknowledgement would change.
+    fn is_watched(&self) -> bool {
+        let full = |group: &Group| group.waiting.iter().any(|member| !group.has_room(*member));
+        self.hungry > 0
+            || self.asking > 0
+            || !self.watchers.is_empty()
+            || self.closed.is_some()
+            || self.groups.values().any(full)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call site, and each is a different thing")]
@@ -892,17 +915,19 @@ impl State {
                 member.waker = None;
             }
             group.waiting.retain(|member| *member != seat.member);
-            if group.has_something() {
-                wake_one(group, after);
-            }
             Wait::Ready(true)
         } else if self.closed.is_some() && group.is_finished() {
             Wait::Ready(false)
         } else {
             Wait::Until(group.next_due())
         };
+        if group.has_something() {
+            // What is left is more than this member takes.
+            wake_one(group, after);
+        }
         if !expired.is_empty() {
             self.discard(seat.group, &expired, hook, after);
+            after.wakers.append(&mut self.watchers);
         }
         wait
     }
@@ -916,6 +941,12 @@ impl State {
             self.settle(*number, std::slice::from_ref(datagram), after);
         }
         self.advance(group, after);
+        if let Some(group) = self.groups.get_mut(&group)
+            && self.closed.is_some()
+            && group.is_finished()
+        {
+            after.wakers.extend(group.take_wakers());
+        }
         hook.events.emit(Event::Expired { count: number(expired.len()) });
     }
 
@@ -1034,8 +1065,11 @@ impl State {
             after.garbage.extend(group.lots.remove(lot).taken);
         }
         group.forget_if_empty(member);
-        if group.has_something() || group.has_parked(member) || group.is_finished() {
+        if group.has_something() || group.has_parked(member) || group.next_due().is_some() {
             after.wakers.extend(group.members.get_mut(&member).and_then(|m| m.waker.take()));
+        }
+        if self.closed.is_some() && group.is_finished() {
+            after.wakers.extend(group.take_wakers());
         }
         if group.name == Name::Private && group.members.is_empty() {
             self.forget(group_id, after);
@@ -1072,9 +1106,8 @@ impl State {
         for number in awaited {
             self.received(number, after);
         }
-        for member in group.members.values_mut() {
-            after.wakers.extend(member.waker.take());
-        }
+        after.wakers.extend(group.take_wakers());
+        after.wakers.append(&mut self.watchers);
         for (_, lot) in &group.lots {
             lot.board.revoke(0..lot.board.len());
         }
@@ -1094,7 +1127,7 @@ impl State {
     }
 
     fn next_forgetting(&self) -> Option<Duration> {
-        if self.groups.len() < 2 {
+        if self.groups.values().filter(|group| group.counts()).count() < 2 {
             return None;
         }
         self.groups.values().filter_map(Group::forgotten_at).min()
@@ -1126,11 +1159,7 @@ impl State {
     }
 
     fn wake_members(&mut self, after: &mut After) {
-        for group in self.groups.values_mut() {
-            for member in group.members.values_mut() {
-                after.wakers.extend(member.waker.take());
-            }
-        }
+        self.groups.values_mut().for_each(|group| after.wakers.extend(group.take_wakers()));
     }
 }
 

@@ -5,10 +5,13 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
-mod dead_letter;
 mod conformance;
+mod dead_letter;
 mod endpoint;
 mod envelope;
+mod hand;
+mod memory;
+mod memory_model;
 mod parameters;
 mod telemetry;
 mod uri;
