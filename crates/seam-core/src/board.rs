@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::lock;
-use crate::connection::Shared;
+use crate::shared::Shared;
 use crate::{Error, Peer};
 
 /// Told when something on a board may be harvested; written by the driver that filled the batch.

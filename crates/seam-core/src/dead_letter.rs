@@ -11,8 +11,8 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::lock;
-use crate::connection::RESERVED;
 use crate::delivery::Verdict;
+use crate::shared::RESERVED;
 use crate::{
     Batch, Datagram, Delivery, Duty, Error, Event, Events, Receipt, SendError, Sender, Ticket,
     Value,

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::batch::count;
 use crate::board::{Board, Harvester, place, word_count};
-use crate::connection::Shared;
 use crate::delivery::Verdict;
 use crate::event::add;
+use crate::shared::Shared;
 use crate::telemetry::{self, Operation};
 use crate::{Datagram, Delivery, Error, Peer, Position, Result, Value, View};
 

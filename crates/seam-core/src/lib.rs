@@ -24,6 +24,7 @@ mod registry;
 mod request;
 mod secret;
 mod sender;
+mod shared;
 mod telemetry;
 mod time;
 mod uri;

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use crate::clock::lock;
-use crate::connection::{Handle, used_up};
+use crate::connection::Handle;
 use crate::driver::{self, Settled};
 use crate::event::add;
+use crate::shared::used_up;
 use crate::telemetry::{self, Operation};
 use crate::{Clock, Deliveries, Delivery, DeliveryStream, Endpoint, Result};
 

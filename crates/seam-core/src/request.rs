@@ -12,9 +12,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::{deadline, lock};
-use crate::connection::{Handle, Shared};
+use crate::connection::Handle;
 use crate::driver;
 use crate::event::add;
+use crate::shared::Shared;
 use crate::{Datagram, Deliveries, Error, Fate, Result, SendError, Sender};
 
 /// The requests of one connection that wait for replies.

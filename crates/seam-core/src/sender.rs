@@ -12,9 +12,10 @@ use futures_core::Stream;
 
 use crate::batch::not_sent;
 use crate::clock::deadline;
-use crate::connection::{Handle, Shared};
+use crate::connection::Handle;
 use crate::driver;
 use crate::event::add;
+use crate::shared::Shared;
 use crate::telemetry::{self, Operation};
 use crate::{
     Batch, Datagram, DatagramSink, Endpoint, Error, Event, Fate, Receipt, Receipts, Result,
