@@ -11,6 +11,9 @@ use seam_core::{Registry, Side};
 /// A future of the suite, to be run to its end.
 pub type Run<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
+/// Gives the URI of an end.
+type Naming = dyn Fn(&End<'_>) -> String + Send + Sync;
+
 /// One end of a connection that the suite is about to open.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -31,7 +34,7 @@ pub struct Options {
     pub(crate) block_on: Arc<dyn for<'a> Fn(Run<'a>) + Send + Sync>,
     pub(crate) live_tasks: Option<Arc<dyn Fn() -> usize + Send + Sync>>,
     pub(crate) restart: Option<Arc<dyn Fn() -> Run<'static> + Send + Sync>>,
-    pub(crate) uri: Option<Arc<dyn Fn(&End<'_>) -> String + Send + Sync>>,
+    pub(crate) uri: Option<Arc<Naming>>,
     pub(crate) patience: f64,
 }
 
