@@ -11,4 +11,5 @@ mod hand;
 mod memory;
 mod memory_model;
 mod parameters;
+mod unwinding;
 mod uri;
