@@ -13,3 +13,4 @@ mod memory_model;
 mod parameters;
 mod unwinding;
 mod uri;
+mod users;
