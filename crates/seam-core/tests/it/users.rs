@@ -100,6 +100,30 @@ fn events_are_bounded_and_the_dropped_ones_counted() {
 }
 
 #[test]
+fn concurrent_requests_each_get_their_own_reply_whoever_is_cancelled() {
+    let (registry, _) = memory();
+    let mut server = now(registry.receiver("memory://sum")).unwrap();
+    let client = now(registry.client("memory://sum")).unwrap();
+    let ask = |word: &'static str| Task::waiting(client.request(Datagram::new(word), LONG));
+    let (first, second, third) = (ask("1"), ask("2"), ask("3"));
+    let mut reply = |expected: &str| {
+        let request = now(server.next()).unwrap().unwrap();
+        assert_eq!(text(request.datagram()), expected);
+        let answer = Datagram::new(format!("reply to {expected}"));
+        now(request.reply(answer)).unwrap();
+    };
+    reply("1");
+    assert_eq!(text(&first.woken().unwrap()), "reply to 1");
+    // One of the others is called to read for all, and is dropped instead.
+    let (other, reply_to_other) =
+        if second.is_woken() { (third, "reply to 3") } else { (second, "reply to 2") };
+    reply("2");
+    reply("3");
+    assert_eq!(text(&other.woken().unwrap()), reply_to_other);
+    assert_eq!(client.statistics().requests, 3);
+}
+
+#[test]
 fn a_request_without_reply_times_out_and_comes_back_as_it_was() {
     let (registry, clock) = memory();
     let _server = now(registry.receiver("memory://sum")).unwrap();
