@@ -74,6 +74,23 @@ fn a_dropped_sender_with_unflushed_datagrams_is_counted_and_an_event() {
 }
 
 #[test]
+fn a_paused_receiver_hands_out_nothing_until_it_is_resumed() {
+    let (registry, _) = memory();
+    let mut receiver = now(registry.receiver("memory://orders")).unwrap();
+    let mut other = now(registry.receiver("memory://orders")).unwrap();
+    let sender = now(registry.sender("memory://orders")).unwrap();
+    let gate = receiver.gate();
+    let mut paused = Task::waiting(receiver.next());
+    gate.pause();
+    assert!(gate.is_paused());
+    now(sender.send(Datagram::new("1"))).unwrap();
+    paused.still_waits();
+    assert_eq!(text(now(other.next()).unwrap().unwrap().datagram()), "1", "others go on");
+    gate.resume();
+    assert_eq!(text(paused.woken().unwrap().unwrap().datagram()), "1");
+}
+
+#[test]
 fn a_connection_tells_its_state_and_its_counts_by_name() {
     let (registry, _) = memory();
     let server = now(registry.server("memory://orders")).unwrap();
@@ -192,6 +209,22 @@ fn a_dead_letter_says_why_how_often_and_from_where() {
     assert!(header(dead_letter::ORIGIN).unwrap().as_text().unwrap().starts_with("memory://orders"));
     let counts = server.statistics();
     assert_eq!((counts.retried, counts.dead_lettered), (1, 1));
+}
+
+#[test]
+fn what_was_dropped_too_often_is_parked_while_its_sender_waits_for_settlement() {
+    let (registry, _) = memory();
+    let uri = "memory://orders?dead_letter=memory%3A%2F%2Fparked&retry=1";
+    let mut receiver = now(registry.receiver(uri)).unwrap();
+    let mut parked = now(registry.receiver("memory://parked")).unwrap();
+    let sender = now(registry.sender("memory://orders?confirm=settled")).unwrap();
+    let mut sent = Task::waiting(sender.send(Datagram::new("1")));
+    drop(sender.try_send(Datagram::new("2")).unwrap());
+    drop(now(receiver.next()).unwrap().unwrap());
+    assert_eq!(text(now(receiver.next()).unwrap().unwrap().datagram()), "2");
+    now(receiver.settled()).unwrap();
+    assert_eq!(text(now(parked.next()).unwrap().unwrap().datagram()), "1");
+    assert!(sent.poll().unwrap().is_ok());
 }
 
 #[test]
