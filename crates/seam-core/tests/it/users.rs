@@ -50,6 +50,44 @@ fn a_sink_tells_each_failure_once_and_goes_on() {
 }
 
 #[test]
+fn try_send_never_waits_and_says_when_it_is_full() {
+    let (registry, _) = memory();
+    let mut receiver = now(registry.receiver("memory://orders")).unwrap();
+    let client = now(registry.client("memory://orders?credit=1&max_message=10B")).unwrap();
+    let sender = now(client.sender()).unwrap();
+    let mut ticket = sender.try_send(Datagram::new("1")).unwrap();
+    let full = sender.try_send(Datagram::new("2")).unwrap_err();
+    assert!(matches!(full.error(), Error::Full) && full.error().is_retryable());
+    assert_eq!((full.fate(), text(full.datagram())), (Fate::NotSent, "2"));
+    let large = sender.try_send(Datagram::new("this is too long")).unwrap_err();
+    assert!(matches!(large.error(), Error::TooLarge { .. }));
+    now(receiver.next()).unwrap().unwrap().ack().unwrap();
+    assert!(now(ticket.receipts()).all_ok());
+    drop(sender.try_send(Datagram::new("2")).unwrap());
+    let counts = client.statistics();
+    assert_eq!((counts.admitted, counts.receipted, counts.not_sent), (2, 1, 2));
+}
+
+#[test]
+fn flush_tells_every_failure_of_what_was_fed_once() {
+    let (registry, clock) = memory();
+    let _slow = now(registry.receiver("memory://orders?credit=1")).unwrap();
+    let client = now(registry.client("memory://orders?credit=3&send_timeout=5s")).unwrap();
+    let mut sender = now(client.sender()).unwrap();
+    for word in ["1", "2", "3", "4"] {
+        now(sender.feed(Datagram::new(word))).unwrap();
+    }
+    let errors = clock.block_on(sender.flush()).unwrap_err();
+    let mut failed: Vec<&str> = errors.failed.iter().map(|e| text(e.datagram())).collect();
+    failed.sort_unstable();
+    assert_eq!((errors.receipted, failed), (1, vec!["2", "3", "4"]));
+    assert!(errors.failed.iter().all(|error| error.fate() == Fate::NotSent));
+    assert_eq!(clock.block_on(sender.flush()).unwrap(), 0, "told once");
+    let counts = client.statistics();
+    assert_eq!((counts.receipted, counts.not_sent), (1, 3));
+}
+
+#[test]
 fn send_all_sends_what_it_can_and_tells_the_rest() {
     let (registry, _) = memory();
     let _receiver = now(registry.receiver("memory://orders")).unwrap();
