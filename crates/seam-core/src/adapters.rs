@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use futures_sink::Sink;
 
-use crate::{Datagram, Delivery, Receiver, Result, SendErrors, Sender};
+use crate::{Datagram, Delivery, Error, Fate, Receiver, Result, SendError, SendErrors, Sender};
 
 type Next = Pin<Box<dyn Future<Output = (Box<Receiver>, Result<Option<Delivery>>)> + Send>>;
 
@@ -91,6 +91,10 @@ impl DatagramSink {
         Poll::Ready(outcome)
     }
 
+    fn is_idle(&self) -> bool {
+        matches!(self.state, SinkState::Idle(_))
+    }
+
     fn begin(&mut self, work: impl FnOnce(Box<Sender>) -> SinkState) {
         self.state = match std::mem::replace(&mut self.state, SinkState::Moving) {
             SinkState::Idle(sender) => work(sender),
@@ -107,6 +111,14 @@ impl Sink<Datagram> for DatagramSink {
     }
 
     fn start_send(mut self: Pin<&mut Self>, datagram: Datagram) -> Result<(), SendErrors> {
+        if !self.is_idle() {
+            let error = Error::Misuse {
+                what: "a sink was given a datagram while it was busy",
+                remedy: "wait for `poll_ready` first",
+            };
+            let error = SendError::new(datagram, Fate::NotSent, error);
+            return Err(SendErrors { receipted: 0, failed: vec![error] });
+        }
         self.begin(|mut sender| {
             SinkState::Feeding(Box::pin(async move {
                 let fed = sender.feed(datagram).await;

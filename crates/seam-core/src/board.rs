@@ -137,12 +137,16 @@ impl Board {
     /// For drivers: the deliveries are no longer to be settled here. Their duties learn it, and a verdict
     /// after this is refused with [`Error::LeaseLost`].
     pub fn revoke(&self, deliveries: Range<u32>) {
+        self.revoke_unheard(deliveries).into_iter().for_each(Waker::wake);
+    }
+
+    /// As [`Board::revoke`], for a caller that holds a lock: whom to wake once it is gone.
+    pub(crate) fn revoke_unheard(&self, deliveries: Range<u32>) -> Vec<Waker> {
         self.revoked_any.store(true, Ordering::SeqCst);
         for index in deliveries {
             self.set(Bit::Lost, index);
         }
-        let wakers = std::mem::take(&mut *lock(&self.revoked));
-        wakers.into_iter().for_each(Waker::wake);
+        std::mem::take(&mut *lock(&self.revoked))
     }
 
     /// For drivers: whether anything was ever revoked on it.

@@ -290,7 +290,9 @@ impl Deliveries {
         Delivery::new(datagram, board, index, note)
     }
 
-    fn clear(&mut self) {
+    /// Publishes and lets everything go, so that a driver's [`Deliveries::begin`] has nothing to tell or drop
+    /// while it holds a lock.
+    pub(crate) fn clear(&mut self) {
         self.publish();
         self.items.clear();
         self.notes.clear();

@@ -1,9 +1,10 @@
 //! The way in, as users hold it.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use crate::clock::lock;
 use crate::connection::Handle;
@@ -47,7 +48,12 @@ impl Receiver {
             .with_dead_letters(async {
                 loop {
                     gate.passed().await;
-                    if !driver.receive(max.max(1), into).await.map_err(|e| shared.name(e))? {
+                    into.clear();
+                    let Some(more) = gate.until_paused(driver.receive(max.max(1), into)).await
+                    else {
+                        continue;
+                    };
+                    if !more.map_err(|error| shared.name(error))? {
                         return Ok(false);
                     }
                     into.attach(&shared, peer);
@@ -176,7 +182,11 @@ struct Paused {
 impl Gate {
     /// Stops handing out deliveries.
     pub fn pause(&self) {
-        lock(&self.0).paused = true;
+        let mut gate = lock(&self.0);
+        gate.paused = true;
+        let wakers = std::mem::take(&mut gate.wakers);
+        drop(gate);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Hands out deliveries again.
@@ -195,16 +205,28 @@ impl Gate {
     }
 
     async fn passed(&self) {
-        poll_fn(|cx| {
-            let mut gate = lock(&self.0);
-            if !gate.paused {
-                return Poll::Ready(());
-            }
-            if !gate.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                gate.wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
+        poll_fn(|cx| self.poll_state(false, cx)).await;
+    }
+
+    /// What `future` yields, or `None` once the gate is paused; `future` is dropped then.
+    async fn until_paused<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match self.poll_state(true, cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => future.as_mut().poll(cx).map(Some),
         })
-        .await;
+        .await
+    }
+
+    /// Ready once it is paused, or is not.
+    fn poll_state(&self, paused: bool, cx: &Context<'_>) -> Poll<()> {
+        let mut gate = lock(&self.0);
+        if gate.paused == paused {
+            return Poll::Ready(());
+        }
+        if !gate.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            gate.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }

@@ -173,17 +173,25 @@ impl Reading<'_> {
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let mut desk = lock(&self.requests.0);
-        desk.reader = self.reader.take();
+        lock(&self.requests.0).reader = self.reader.take();
+        self.requests.call_reader();
+    }
+}
+
+impl Requests {
+    /// Wakes one call that waits, to read, if nobody does.
+    fn call_reader(&self) {
+        let mut desk = lock(&self.0);
+        if desk.reader.is_none() {
+            return;
+        }
         let next = desk.waiting.values_mut().find_map(|waiting| waiting.waker.take());
         drop(desk);
         if let Some(waker) = next {
             waker.wake();
         }
     }
-}
 
-impl Requests {
     /// Gives each reply to its request; whether `number` has its own now.
     fn hand_out(&self, replies: &mut Deliveries, number: u64, shared: &Shared) -> bool {
         let mut wakers = Vec::new();
@@ -216,7 +224,10 @@ struct Slot<'a> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        lock(&self.requests.0).waiting.remove(&self.number);
+        let gone = lock(&self.requests.0).waiting.remove(&self.number);
+        drop(gone);
+        // It may have been its turn to read.
+        self.requests.call_reader();
     }
 }
 

@@ -109,7 +109,10 @@ impl Sender {
         batch.push(datagram);
         match self.try_admit(&mut batch) {
             Ok(mut ticket) => match ticket.rejected.pop() {
-                Some((_, error)) => Err(error),
+                Some((_, error)) => {
+                    self.outlet.shared.count_fate(&error);
+                    Err(error)
+                }
                 None if batch.is_empty() => Ok(ticket),
                 None => Err(self.outlet.refused(batch, Error::Full)),
             },
@@ -178,6 +181,10 @@ impl Sender {
             let unsent = not_sent(self.pending.take_unsent(), &error);
             add(&self.outlet.shared.events.counters().not_sent, unsent.len());
             self.failed.extend(unsent);
+            // What was admitted before has a fate of its own.
+            let due =
+                self.outlet.shared.clock.now().saturating_add(self.outlet.shared.send_timeout);
+            self.open.push_back(self.outlet.ticket(&mut self.pending, due));
         }
         while !self.open.is_empty() {
             self.take_oldest().await;

@@ -138,14 +138,18 @@ impl MemoryConnection {
 
     /// From now on this client talks to one server alone.
     fn move_to(&self, up: Arc<Topic>, down: Arc<Topic>, listener: Events) {
-        let mut inner = lock(&self.inner);
-        self.out.move_to(up.clone(), &self.config);
-        for chair in inner.seats.iter().filter(|chair| !chair.has_left()) {
+        let chairs: Vec<Arc<Chair>> = {
+            let mut inner = lock(&self.inner);
+            inner.inbound = down.clone();
+            inner.pair = Some((up.clone(), down.clone()));
+            inner.listener = Some(listener);
+            inner.seats.iter().filter(|chair| !chair.has_left()).cloned().collect()
+        };
+        // Without the lock: whoever waits is woken, and may call us.
+        self.out.move_to(up, &self.config);
+        for chair in chairs {
             chair.move_to(down.clone(), self.config.alone());
         }
-        inner.inbound = down.clone();
-        inner.pair = Some((up, down));
-        inner.listener = Some(listener);
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -207,15 +211,16 @@ impl MemoryConnection {
         let unsent = self.out.cut(now.monotonic);
         let mut inner = lock(&self.inner);
         let was_open = std::mem::replace(&mut inner.open, false);
-        let gone = || Error::disconnected(self.endpoint.to_string(), "the peer has departed");
-        for topic in inner.pair.iter().flat_map(|(up, down)| [up, down]) {
-            topic.close(gone());
-        }
-        for topic in &inner.replies {
-            topic.close(Error::RequesterGone);
-        }
+        let (pair, replies) = (inner.pair.clone(), inner.replies.clone());
         let listener = inner.listener.take();
         drop(inner);
+        let gone = || Error::disconnected(self.endpoint.to_string(), "the peer has departed");
+        for topic in pair.iter().flat_map(|(up, down)| [up, down]) {
+            topic.close(gone());
+        }
+        for topic in &replies {
+            topic.close(Error::RequesterGone);
+        }
         if let (Some(events), true) = (listener, was_open) {
             events.emit(Event::PeerDeparted { peer: self.own.clone() });
         }

@@ -94,6 +94,10 @@ struct Account {
 struct After {
     wakers: Vec<Waker>,
     garbage: Vec<Taken>,
+    /// What expired, and who is told.
+    expired: Vec<Datagram>,
+    told: Option<Events>,
+    groups: Vec<Group>,
 }
 
 /// A member of a group.
@@ -156,6 +160,9 @@ impl Topic {
     }
 
     fn finish(&self, after: After) {
+        if let Some(events) = after.told {
+            events.emit(Event::Expired { count: number(after.expired.len()) });
+        }
         after.wakers.into_iter().for_each(Waker::wake);
         for taken in after.garbage {
             if let Taken::Run(run) = taken {
@@ -926,19 +933,26 @@ impl State {
             wake_one(group, after);
         }
         if !expired.is_empty() {
-            self.discard(seat.group, &expired, hook, after);
+            self.discard(seat.group, expired, hook, after);
             after.wakers.append(&mut self.watchers);
         }
         wait
     }
 
     /// Counts datagrams that expired while they waited as done.
-    fn discard(&mut self, group: u64, expired: &[(u64, Datagram)], hook: &Hook, after: &mut After) {
+    fn discard(
+        &mut self,
+        group: u64,
+        expired: Vec<(u64, Datagram)>,
+        hook: &Hook,
+        after: &mut After,
+    ) {
         for (number, datagram) in expired {
             if let Some(group) = self.groups.get_mut(&group) {
-                group.settle_waiting(datagram);
+                group.settle_waiting(&datagram);
             }
-            self.settle(*number, std::slice::from_ref(datagram), after);
+            self.settle(number, std::slice::from_ref(&datagram), after);
+            after.expired.push(datagram);
         }
         self.advance(group, after);
         if let Some(group) = self.groups.get_mut(&group)
@@ -947,7 +961,7 @@ impl State {
         {
             after.wakers.extend(group.take_wakers());
         }
-        hook.events.emit(Event::Expired { count: number(expired.len()) });
+        after.told = Some(hook.events.clone());
     }
 
     fn wait(&mut self, seat: Seat, cx: &Context<'_>) {
@@ -1088,7 +1102,7 @@ impl State {
             revoked += number(open.len());
             for place in open {
                 let place32 = crate::batch::count(place);
-                board.revoke(place32..place32 + 1);
+                after.wakers.append(&mut board.revoke_unheard(place32..place32 + 1));
                 self.release(seat.group, lot, place, None, true, after);
             }
             self.end_lot(seat.group, lot, after);
@@ -1109,8 +1123,9 @@ impl State {
         after.wakers.extend(group.take_wakers());
         after.wakers.append(&mut self.watchers);
         for (_, lot) in &group.lots {
-            lot.board.revoke(0..lot.board.len());
+            after.wakers.append(&mut lot.board.revoke_unheard(0..lot.board.len()));
         }
+        after.groups.push(group);
     }
 
     /// Forgets groups whose last member left long ago, as long as another group is left to hold what is not

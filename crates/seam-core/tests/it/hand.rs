@@ -36,6 +36,14 @@ impl<'a, T> Task<'a, T> {
         task
     }
 
+    /// Polls it as long as something wakes it; it is to go on waiting.
+    #[track_caller]
+    pub(crate) fn still_waits(&mut self) {
+        while self.is_woken() {
+            assert!(self.poll().is_none(), "it was to wait");
+        }
+    }
+
     pub(crate) fn is_woken(&self) -> bool {
         self.flag.0.load(Ordering::SeqCst)
     }

@@ -14,4 +14,6 @@ mod memory;
 mod memory_model;
 mod parameters;
 mod telemetry;
+mod unwinding;
 mod uri;
+mod users;

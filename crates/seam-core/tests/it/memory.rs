@@ -205,14 +205,11 @@ fn a_receiver_with_room_again_knows_of_what_is_delayed() {
     (0..2).for_each(|_| drop(sender.try_send(Datagram::new("x")).unwrap()));
     let delayed = now(leaves.next()).unwrap().unwrap();
     let held = now(stays.next()).unwrap().unwrap();
-    let next = Task::waiting(stays.next());
+    let mut next = Task::waiting(stays.next());
     delayed.retry(Duration::from_secs(5)).unwrap();
     drop(leaves);
     held.ack().unwrap();
-    let mut next = next;
-    while next.is_woken() {
-        assert!(next.poll().is_none(), "it is delayed");
-    }
+    next.still_waits();
     clock.advance(Duration::from_secs(5));
     assert_eq!(next.woken().unwrap().unwrap().note().attempt, 2);
 }
