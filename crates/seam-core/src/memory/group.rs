@@ -415,7 +415,7 @@ impl Group {
     fn take_new(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
             let Some(run) = self.queue.front_mut() else { return };
-            if run.content.enveloped {
+            if run.enveloped {
                 let run = run.split_front(1);
                 if self.queue.front().is_some_and(|run| run.len == 0) {
                     self.queue.pop_front();
