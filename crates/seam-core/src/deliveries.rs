@@ -1,6 +1,7 @@
 //! Deliveries on their way in: a reusable container that lends each one.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +73,8 @@ pub(crate) static FIRST: Note =
 #[derive(Default)]
 pub struct Deliveries {
     items: Vec<Datagram>,
+    /// Where the driver lends what it holds itself, and from which place on; `items` is then empty.
+    shared: Option<(Arc<Vec<Datagram>>, Range<usize>)>,
     notes: Vec<(u32, Note)>,
     next: usize,
     /// Whether lending must look: some may have expired, or were taken already.
@@ -94,7 +97,7 @@ impl Deliveries {
     /// Deliveries not yet lent, those included that [`Deliveries::lend`] will find expired.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len() - self.next
+        self.items().len() - self.next
     }
 
     /// Whether everything was lent.
@@ -107,7 +110,7 @@ impl Deliveries {
     /// counted and passed over.
     #[inline]
     pub fn lend(&mut self) -> Option<Lent<'_>> {
-        while self.next < self.items.len() {
+        while self.next < self.items().len() {
             let at = self.next;
             self.next += 1;
             if !(self.sparse && self.skips(at)) {
@@ -119,16 +122,16 @@ impl Deliveries {
 
     /// The datagrams not yet lent, in order, to look at before settling them as a whole.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
-        self.items[self.next..].iter().map(Datagram::view)
+        self.items()[self.next..].iter().map(Datagram::view)
     }
 
     /// Acknowledges every delivery not yet lent, and publishes.
     pub fn ack_all(&mut self) {
-        for at in self.next..self.items.len() {
+        for at in self.next..self.items().len() {
             let (word, bit) = place(count(at));
             self.done[word] |= bit;
         }
-        self.next = self.items.len();
+        self.next = self.items().len();
         self.publish();
     }
 
@@ -137,8 +140,10 @@ impl Deliveries {
         if !std::mem::take(&mut self.unpublished) {
             return;
         }
+        let len = self.items().len();
+        // Before the driver learns of it, so that it may use its memory again.
+        self.shared = None;
         let Some(board) = &self.board else { return };
-        let len = self.items.len();
         let (mut acked, mut dropped) = (0u32, 0u32);
         let words = self.done.iter().zip(&self.gone).enumerate().map(|(at, (done, gone))| {
             let all = match len - at * 64 {
@@ -163,7 +168,7 @@ impl Deliveries {
                 add(&counters.dropped, dropped);
             }
         }
-        self.next = len;
+        self.next = self.items().len();
     }
 
     /// For drivers: empties the container, whose settlements core has published, and makes room for `len`
@@ -198,13 +203,24 @@ impl Deliveries {
 
     /// For drivers: adds the next delivery with what is to say of it.
     pub fn push_noted(&mut self, datagram: Datagram, note: Note) {
-        self.notes.push((count(self.items.len()), note));
+        self.notes.push((count(self.items().len()), note));
         self.push(datagram);
+    }
+
+    /// For drivers: brings all deliveries at once, first attempts without an expiry, and shares them with the
+    /// driver until they are published.
+    ///
+    /// # Panics
+    ///
+    /// If `items` has no such range.
+    pub fn share(&mut self, items: Arc<Vec<Datagram>>, range: Range<usize>) {
+        assert!(range.start <= range.end && range.end <= items.len(), "{range:?} is not in it");
+        self.shared = Some((items, range));
     }
 
     pub(crate) fn attach(&mut self, shared: &Arc<Shared>, peer: Option<&Arc<Peer>>) {
         let Some(board) = &self.board else { return };
-        debug_assert_eq!(count(self.items.len()), board.len(), "a driver pushes what it began");
+        debug_assert_eq!(count(self.items().len()), board.len(), "a driver pushes what it began");
         board.attach(shared);
         if let Some(peer) = peer {
             board.set_peer(peer.clone());
@@ -213,14 +229,14 @@ impl Deliveries {
 
     /// Whether anything is left to lend; passes over what was settled already or has expired.
     pub(crate) fn has_something(&mut self) -> bool {
-        while self.next < self.items.len() && self.sparse && self.skips(self.next) {
+        while self.next < self.items().len() && self.sparse && self.skips(self.next) {
             self.next += 1;
         }
         !self.is_empty()
     }
 
     pub(crate) fn delivered(&self) -> usize {
-        self.items.len()
+        self.items().len()
     }
 
     pub(crate) fn redelivered(&self) -> usize {
@@ -246,7 +262,7 @@ impl Deliveries {
         if (self.done[word] | self.gone[word]) & bit != 0 {
             return true;
         }
-        let Some(expiry) = self.items[at].envelope().expiry else { return false };
+        let Some(expiry) = self.items()[at].envelope().expiry else { return false };
         let Some(shared) = self.shared().cloned() else {
             return false;
         };
@@ -273,8 +289,17 @@ impl Deliveries {
         self.board.as_ref().and_then(|board| board.shared())
     }
 
+    #[inline]
+    fn items(&self) -> &[Datagram] {
+        match &self.shared {
+            Some((items, range)) => &items[range.clone()],
+            None => &self.items,
+        }
+    }
+
+    #[inline]
     fn item(&self, index: u32) -> &Datagram {
-        &self.items[usize::try_from(index).unwrap_or(usize::MAX)]
+        &self.items()[usize::try_from(index).unwrap_or(usize::MAX)]
     }
 
     fn take(&mut self, index: u32) -> Delivery {
@@ -285,7 +310,10 @@ impl Deliveries {
             Err(_) => None,
         };
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let datagram = std::mem::take(&mut self.items[at]);
+        let datagram = match &self.shared {
+            Some(_) => self.items()[at].clone(),
+            None => std::mem::take(&mut self.items[at]),
+        };
         let board = self.board.clone().expect("a container that lends has a board");
         Delivery::new(datagram, board, index, note)
     }

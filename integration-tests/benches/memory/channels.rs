@@ -12,6 +12,7 @@ use crate::measure::{self, Sample};
 const CAPACITY: usize = 1024;
 
 /// A message as a program would put it into a channel: in place where it is small, else shared bytes.
+#[derive(Debug)]
 enum Message {
     Small([u8; 64]),
     Large(Bytes),
@@ -39,7 +40,7 @@ pub(crate) fn tokio(count: u32, size: usize) -> Sample {
         let sending = tokio::spawn(async move {
             let payload = vec![7; size];
             for _ in 0..count {
-                sender.send(Message::new(black_box(&payload))).await.ok().expect("it is received");
+                sender.send(Message::new(black_box(&payload))).await.expect("it is received");
             }
         });
         let receiving = tokio::spawn(async move {
@@ -61,7 +62,7 @@ pub(crate) fn flume(tasks: u32, count: u32, size: usize) -> Sample {
                 let payload = vec![7; size];
                 for _ in 0..count / tasks {
                     let message = Message::new(black_box(&payload));
-                    sender.send_async(message).await.ok().expect("it is received");
+                    sender.send_async(message).await.expect("it is received");
                 }
             })
         });
@@ -88,14 +89,14 @@ pub(crate) fn two_hops(count: u32) -> Duration {
         let (answer, mut answered) = mpsc::channel::<Message>(CAPACITY);
         let server = tokio::spawn(async move {
             while let Some(message) = asked.recv().await {
-                answer.send(message).await.ok().expect("somebody asks");
+                answer.send(message).await.expect("somebody asks");
             }
         });
         let client = tokio::spawn(async move {
             let mut times = Vec::new();
             for _ in 0..count {
                 let start = Instant::now();
-                ask.send(Message::new(&[7; 64])).await.ok().expect("somebody answers");
+                ask.send(Message::new(&[7; 64])).await.expect("somebody answers");
                 black_box(answered.recv().await.expect("an answer").payload());
                 times.push(start.elapsed());
             }

@@ -5,12 +5,7 @@ use std::sync::Arc;
 use crate::Datagram;
 
 /// What one admission brought. Never changed while it is shared; reused once everybody is done with it.
-#[derive(Default)]
-pub(super) struct Content {
-    pub(super) items: Vec<Datagram>,
-    /// Whether some datagram has an envelope, and so may have a key, a time or an expiry.
-    pub(super) enveloped: bool,
-}
+pub(super) type Content = Vec<Datagram>;
 
 /// A stretch of a content, in the order of admission.
 #[derive(Clone)]
@@ -20,16 +15,18 @@ pub(super) struct Run {
     pub(super) len: usize,
     /// The number of its first datagram.
     pub(super) first: u64,
+    /// Whether some datagram has an envelope, and so may have a key, a time or an expiry.
+    pub(super) enveloped: bool,
 }
 
 impl Run {
     pub(super) fn items(&self) -> &[Datagram] {
-        &self.content.items[self.from..self.from + self.len]
+        &self.content[self.from..self.from + self.len]
     }
 
     /// Takes the first `len` off.
     pub(super) fn split_front(&mut self, len: usize) -> Self {
-        let front = Self { content: self.content.clone(), from: self.from, len, first: self.first };
+        let front = Self { content: self.content.clone(), len, ..*self };
         self.from += len;
         self.len -= len;
         self.first += number(len);
@@ -88,7 +85,7 @@ impl Taken {
 
     pub(super) fn may_have_keys(&self) -> bool {
         match self {
-            Self::Run(run) => run.content.enveloped,
+            Self::Run(run) => run.enveloped,
             Self::Single(_) => true,
         }
     }

@@ -443,7 +443,7 @@ impl Group {
     fn take_new(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
             let Some(run) = self.queue.front_mut() else { return };
-            if run.content.enveloped {
+            if run.enveloped {
                 let next = run.items()[0].clone();
                 if self.is_full(member, &next, now) {
                     return;

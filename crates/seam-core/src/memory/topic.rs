@@ -174,7 +174,7 @@ impl Topic {
     /// Keeps a content for the next admission once nobody else has it.
     fn reuse(&self, mut content: Arc<Content>) {
         if let Some(empty) = Arc::get_mut(&mut content) {
-            empty.items.clear();
+            empty.clear();
             let mut spare = lock(&self.spare);
             if spare.len() < SPARE {
                 spare.push(content);
@@ -428,8 +428,11 @@ impl Topic {
             }
             waits
         });
-        for taken in copies {
-            deliver(&taken, into);
+        match &copies[..] {
+            [Taken::Run(run)] if !run.enveloped => {
+                into.share(run.content.clone(), run.from..run.from + run.len);
+            }
+            _ => copies.iter().for_each(|taken| deliver(taken, into)),
         }
         waits
     }
@@ -657,8 +660,9 @@ impl State {
         outbox.held_bytes += size;
         let first = self.next_number;
         self.next_number += number(count);
+        let enveloped = batch.has_envelopes();
         let content = fill(batch, count, first, topic);
-        let run = Run { content, from: 0, len: count, first };
+        let run = Run { content, from: 0, len: count, first, enveloped };
         let mut awaiting = 0;
         for group in self.groups.values_mut() {
             if !group.append(run.clone(), size) {
@@ -1226,20 +1230,10 @@ fn settle(
 /// Moves the first `count` datagrams of a batch into a content.
 fn fill(batch: &mut Batch, count: usize, first: u64, topic: &Topic) -> Arc<Content> {
     let mut content = lock(&topic.spare).pop().unwrap_or_default();
-    let enveloped = batch.has_envelopes();
     match Arc::get_mut(&mut content) {
-        Some(content) => {
-            content.enveloped = enveloped;
-            if count == batch.len() {
-                batch.admit_all(first, &mut content.items);
-            } else {
-                content.items.extend(batch.admit(count, first));
-            }
-        }
-        None => {
-            let items = batch.admit(count, first).collect();
-            content = Arc::new(Content { items, enveloped });
-        }
+        Some(items) if count == batch.len() => batch.admit_all(first, items),
+        Some(items) => items.extend(batch.admit(count, first)),
+        None => content = Arc::new(batch.admit(count, first).collect()),
     }
     content
 }

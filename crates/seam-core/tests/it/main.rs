@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod credit;
 mod dead_letter;
 mod endpoint;
 mod envelope;
