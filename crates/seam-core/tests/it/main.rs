@@ -5,12 +5,14 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod allocations;
 mod endpoint;
 mod envelope;
 mod hand;
 mod memory;
 mod memory_model;
 mod parameters;
+
 mod unwinding;
 mod uri;
 mod users;
