@@ -13,6 +13,7 @@ mod memory;
 mod memory_model;
 mod parameters;
 
+mod runtimes;
 mod unwinding;
 mod uri;
 mod users;
