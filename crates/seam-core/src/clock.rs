@@ -119,11 +119,11 @@ impl<T: Timers> Drop for Sleeper<T> {
 }
 
 /// The clock of the operating system. Its timers need no runtime: one thread, started by the first
-/// sleep and joined when the last clone is dropped, wakes whoever is due.
+/// sleep and joined when the last clone and sleep are dropped, wakes whoever is due.
 #[derive(Clone)]
 pub struct SystemClock {
     shared: Arc<SystemTimers>,
-    _owner: Arc<TimerThread>,
+    owner: Arc<TimerThread>,
 }
 
 struct SystemTimers {
@@ -147,7 +147,7 @@ impl SystemClock {
             changed: Condvar::new(),
         });
         let owner = Arc::new(TimerThread { timers: shared.clone(), handle: Mutex::default() });
-        Self { shared, _owner: owner }
+        Self { shared, owner }
     }
 }
 
@@ -173,9 +173,15 @@ impl Clock for SystemClock {
     }
 
     fn sleep(&self, duration: Duration) -> Sleep {
-        self._owner.start();
+        let owner = self.owner.clone();
+        owner.start();
         let due = self.shared.now().saturating_add(duration);
-        Box::pin(Sleeper { timers: self.shared.clone(), due, number: None })
+        let sleeper = Sleeper { timers: self.shared.clone(), due, number: None };
+        Box::pin(async move {
+            sleeper.await;
+            // Until here, so that the thread that wakes it outlives the last clone of the clock.
+            drop(owner);
+        })
     }
 }
 

@@ -132,12 +132,12 @@ impl MemoryConnection {
             out: Port::new(down.clone(), &self.config, &self.context.clock),
             inner: Mutex::new(inner),
         });
-        client.move_to(up, down, self.context.events.clone());
+        client.move_to(&up, &down, self.context.events.clone());
         connection
     }
 
     /// From now on this client talks to one server alone.
-    fn move_to(&self, up: Arc<Topic>, down: Arc<Topic>, listener: Events) {
+    fn move_to(&self, up: &Arc<Topic>, down: &Arc<Topic>, listener: Events) {
         let chairs: Vec<Arc<Chair>> = {
             let mut inner = lock(&self.inner);
             inner.inbound = down.clone();
@@ -146,7 +146,7 @@ impl MemoryConnection {
             inner.seats.iter().filter(|chair| !chair.has_left()).cloned().collect()
         };
         // Without the lock: whoever waits is woken, and may call us.
-        self.out.move_to(up, &self.config);
+        self.out.move_to(up.clone(), &self.config);
         for chair in chairs {
             chair.move_to(down.clone(), self.config.alone());
         }

@@ -5,6 +5,7 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod allocations;
 mod conformance;
 mod credit;
 mod dead_letter;
@@ -15,6 +16,8 @@ mod memory;
 mod memory_model;
 mod parameters;
 mod telemetry;
+
+mod runtimes;
 mod unwinding;
 mod uri;
 mod users;

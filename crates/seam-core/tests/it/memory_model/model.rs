@@ -176,11 +176,20 @@ impl Model {
 
     /// Whether anything that was receipted, or has not had its fate told, is owed.
     pub(super) fn owes(&self, now: Millis) -> Option<usize> {
-        let open = |id: &usize| {
-            matches!(self.messages[*id].told, Told::Nothing | Told::Receipted)
-                && self.owed(*id, now)
+        let open = |id: &usize| match self.messages[*id].told {
+            Told::Receipted => self.owed(*id, now),
+            Told::Nothing => self.owed(*id, now) && !self.is_behind_a_failure(*id),
+            Told::NotSent | Told::MaybeSent => false,
         };
         (0..self.messages.len()).find(open)
+    }
+
+    /// Whether an earlier one of its key has failed: then it may not succeed, and nobody asked to be told.
+    fn is_behind_a_failure(&self, id: usize) -> bool {
+        let Message { client, key, began, .. } = self.messages[id];
+        let failed = |m: &Message| matches!(m.told, Told::NotSent | Told::MaybeSent);
+        let earlier = |m: &Message| m.client == client && m.key == key && m.began < began;
+        key.is_some() && self.messages.iter().any(|m| earlier(m) && failed(m))
     }
 
     pub(super) fn count(&self, client: usize, told: Told) -> u64 {

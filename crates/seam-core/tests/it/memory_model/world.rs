@@ -389,10 +389,10 @@ impl World {
         self.cancel(|work| work == Work::Ask(number));
         let ticket = self.tickets[number].ticket.try_lock().expect("nobody asks").take();
         let receipts = ticket.expect("it is open").withdraw();
-        self.receipted(number, receipts);
+        self.receipted(number, &receipts);
     }
 
-    fn receipted(&mut self, number: usize, receipts: Receipts) {
+    fn receipted(&mut self, number: usize, receipts: &Receipts) {
         let now = self.now();
         let Asked { client, ids, ticket } = &self.tickets[number];
         *ticket.try_lock().expect("the call is over") = None;
@@ -510,7 +510,7 @@ impl World {
                 assert!(matches!(error, Error::TimedOut { .. }), "{error}");
                 self.end_call(call, None);
             }
-            (Work::Ask(ticket), Outcome::Receipted(receipts)) => self.receipted(ticket, receipts),
+            (Work::Ask(ticket), Outcome::Receipted(receipts)) => self.receipted(ticket, &receipts),
             (Work::Drain(slot), Outcome::Drained(drained)) => self.drained(slot, &drained.unwrap()),
             (Work::Close(client), Outcome::Drained(drained)) => {
                 let Drained { unsent, unsettled, .. } = drained.unwrap();
