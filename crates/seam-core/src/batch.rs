@@ -35,6 +35,8 @@ pub struct Batch {
 struct Span {
     ranges: Ranges,
     confirmed: Option<Confirmation>,
+    /// Whether something was admitted before the last time that is not confirmed.
+    open: bool,
 }
 
 impl Batch {
@@ -138,9 +140,12 @@ impl Batch {
         self.reset();
     }
 
-    /// For drivers: what was admitted last has reached `confirmation` already, so nobody need ask.
+    /// For drivers: what was admitted last has reached `confirmation` already. Where that is true of the whole
+    /// ticket, nobody need ask.
     pub fn confirm(&mut self, confirmation: Confirmation) {
-        self.ticket.confirmed = Some(confirmation);
+        if !self.ticket.open {
+            self.ticket.confirmed = Some(confirmation);
+        }
     }
 
     /// For drivers: whether any datagram has a field of its envelope set.
@@ -152,7 +157,7 @@ impl Batch {
     /// For drivers and tests of drivers: the ticket of what was admitted since the last call.
     #[must_use]
     pub fn take_ticket(&mut self) -> Ticket {
-        let Span { ranges, confirmed } = std::mem::take(&mut self.ticket);
+        let Span { ranges, confirmed, .. } = std::mem::take(&mut self.ticket);
         Ticket { ranges, confirmed }
     }
 
@@ -181,8 +186,10 @@ impl Batch {
     }
 
     fn extend_ticket(&mut self, count: usize, first: u64) {
-        self.ticket.ranges.push(first, self::count(count));
-        self.ticket.confirmed = None;
+        let ticket = &mut self.ticket;
+        ticket.open |= ticket.ranges.len() > 0 && ticket.confirmed.is_none();
+        ticket.confirmed = None;
+        ticket.ranges.push(first, self::count(count));
     }
 
     fn reset(&mut self) {
@@ -514,6 +521,20 @@ mod tests {
         batch.admit(1, 7).for_each(drop);
         batch.admit(2, 20).for_each(drop);
         assert_eq!(batch.take_ticket().ranges().collect::<Vec<_>>(), [(7, 1), (20, 2)]);
+    }
+
+    #[test]
+    fn a_ticket_is_confirmed_only_as_a_whole() {
+        let mut batch = tagged(0..4);
+        batch.admit(1, 0).for_each(drop);
+        batch.confirm(Confirmation::Received);
+        batch.admit(1, 1).for_each(drop);
+        batch.confirm(Confirmation::Received);
+        assert_eq!(batch.take_ticket().confirmed(), Some(Confirmation::Received));
+        batch.admit(1, 2).for_each(drop);
+        batch.admit(1, 3).for_each(drop);
+        batch.confirm(Confirmation::Received);
+        assert_eq!(batch.take_ticket().confirmed(), None);
     }
 
     #[test]

@@ -206,6 +206,13 @@ pub trait Sender: Send + Sync + 'static {
     /// process, else `MaybeSent`, because of [`Error::Withdrawn`]. It may still arrive from where it is, and
     /// goes nowhere else.
     fn withdraw(&self, ticket: Ticket) -> Receipts;
+
+    /// Nobody will ask for this ticket any more; what was admitted goes on. A driver that keeps anything for
+    /// the asker drops it here, and reports a later failure as [`Event::Forgotten`](crate::Event). By
+    /// default it keeps nothing.
+    fn forget(&self, ticket: &Ticket) {
+        let _ = ticket;
+    }
 }
 
 /// The receiving half that a transport writes.

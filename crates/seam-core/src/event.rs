@@ -50,6 +50,11 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// Datagrams failed whose receipts nobody asks for any more.
+    Forgotten {
+        /// How many.
+        count: u64,
+    },
     /// A sender was dropped with datagrams that were fed and not flushed.
     Unflushed {
         /// How many.
@@ -137,6 +142,8 @@ statistics! {
     maybe_sent,
     /// Datagrams given back that may still arrive.
     abandoned,
+    /// Datagrams that failed after their ticket was dropped.
+    forgotten,
     /// Datagrams fed to a sender that was dropped before it flushed them.
     unflushed,
     /// Deliveries handed to the program.
@@ -244,6 +251,7 @@ impl Events {
             Event::LeaseLost { count } => add(&c.leases_lost, *count),
             Event::SettlementFailed { count } => add(&c.settlements_failed, *count),
             Event::Abandoned { count } => add(&c.abandoned, *count),
+            Event::Forgotten { count } => add(&c.forgotten, *count),
             Event::Unflushed { count } => add(&c.unflushed, *count),
             Event::Expired { count } => add(&c.expired, *count),
             Event::DeadLetterFailed { .. } => add(&c.dead_letters_failed, 1u64),

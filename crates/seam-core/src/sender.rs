@@ -491,6 +491,14 @@ impl Ticket {
     }
 }
 
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.inner.is_empty() && self.inner.confirmed().is_none() {
+            self.driver.forget(&self.inner);
+        }
+    }
+}
+
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ticket({} datagrams)", self.len())

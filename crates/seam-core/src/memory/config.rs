@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::group::Name;
 use super::topic::{Membership, Sending};
-use crate::{Confirmation, Endpoint, Kind, Limits, Parameter, Result, Scheme, Shape, parameters};
+use crate::{
+    Confirmation, Endpoint, Events, Kind, Limits, Parameter, Result, Scheme, Shape, parameters,
+};
 
 pub(super) static SCHEMES: [Scheme; 1] = [Scheme::new("memory", Shape::Address, &PARAMETERS)
     .with_about("within one process; nothing outlives it")];
@@ -62,9 +64,9 @@ impl Config {
         })
     }
 
-    pub(super) fn sending(&self) -> Sending {
+    pub(super) fn sending(&self, events: Events) -> Sending {
         let Self { credit, credit_bytes, confirm, .. } = *self;
-        Sending { credit, credit_bytes, confirm }
+        Sending { credit, credit_bytes, confirm, events }
     }
 
     pub(super) fn membership(&self) -> Membership {

@@ -97,7 +97,7 @@ impl MemoryConnection {
         let mut own = Peer::new(format!("memory-{}", hub.number()), endpoint.to_string());
         own.group = config.group_name().map(str::to_owned);
         let connection = Arc::new(Self {
-            out: Port::new(outbound.clone(), &config, &context.clock),
+            out: Port::new(outbound.clone(), &config, &context),
             inner: Mutex::new(Inner::new(inbound.clone())),
             hub,
             endpoint: endpoint.clone(),
@@ -129,7 +129,7 @@ impl MemoryConnection {
             context: self.context.clone(),
             own: self.own.clone(),
             peer: Some(client.own.clone()),
-            out: Port::new(down.clone(), &self.config, &self.context.clock),
+            out: Port::new(down.clone(), &self.config, &self.context),
             inner: Mutex::new(inner),
         });
         client.move_to(&up, &down, self.context.events.clone());
@@ -146,7 +146,7 @@ impl MemoryConnection {
             inner.seats.iter().filter(|chair| !chair.has_left()).cloned().collect()
         };
         // Without the lock: whoever waits is woken, and may call us.
-        self.out.move_to(up.clone(), &self.config);
+        self.out.move_to(up.clone(), &self.config, &self.context);
         for chair in chairs {
             chair.move_to(down.clone(), self.config.alone());
         }
@@ -276,7 +276,7 @@ impl Connection for MemoryConnection {
             Err(Error::Denied { .. }) if self.config.reply_any => self.hub.named(reply_to)?,
             found => found?,
         };
-        Ok(Port::new(topic, &self.config, &self.context.clock))
+        Ok(Port::new(topic, &self.config, &self.context))
     }
 
     async fn accept(&self) -> Result<Option<Arc<dyn Connection>>> {
@@ -359,9 +359,10 @@ impl Inner {
 }
 
 impl Port {
-    fn new(topic: Arc<Topic>, config: &Config, clock: &Arc<dyn Clock>) -> Arc<Self> {
-        let outbox = topic.register(config.sending());
-        Arc::new(Self { lane: Mutex::new(Lane { topic, outbox }), clock: clock.clone() })
+    fn new(topic: Arc<Topic>, config: &Config, context: &OpenContext) -> Arc<Self> {
+        let outbox = topic.register(config.sending(context.events.clone()));
+        let clock = context.clock.clone();
+        Arc::new(Self { lane: Mutex::new(Lane { topic, outbox }), clock })
     }
 
     fn lane(&self) -> Lane {
@@ -369,8 +370,8 @@ impl Port {
     }
 
     /// Nothing was admitted before: there was no receiver. Whoever waits looks again and follows.
-    fn move_to(&self, topic: Arc<Topic>, config: &Config) {
-        let outbox = topic.register(config.sending());
+    fn move_to(&self, topic: Arc<Topic>, config: &Config, context: &OpenContext) {
+        let outbox = topic.register(config.sending(context.events.clone()));
         let old = std::mem::replace(&mut *lock(&self.lane), Lane { topic, outbox });
         old.topic.disturb();
         old.topic.unregister(old.outbox);
@@ -446,6 +447,11 @@ impl Sender for Port {
     fn withdraw(&self, ticket: Ticket) -> Receipts {
         let lane = self.lane();
         lane.topic.withdraw(lane.outbox, &ticket, self.clock.now())
+    }
+
+    fn forget(&self, ticket: &Ticket) {
+        let lane = self.lane();
+        lane.topic.forget(lane.outbox, ticket);
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) struct Outbox {
     held: usize,
     held_bytes: usize,
     confirm: Confirmation,
+    events: Events,
     /// Calls that wait for credit, in the order in which they began.
     waiting: VecDeque<(u64, Waker)>,
     /// Whether the first of them was woken and has not looked since: it will find all that is settled till then.
@@ -68,7 +69,7 @@ pub(super) struct Outbox {
     stopped: bool,
     /// Whether a drain or an abort has closed it.
     closed: bool,
-    /// What failed before its ticket was asked, by number; at most as many as its credit.
+    /// What failed before its ticket was asked, by number. Goes with the ticket.
     failed: BTreeMap<u64, (Datagram, Fate, Error)>,
 }
 
@@ -86,6 +87,8 @@ struct Account {
     owed: Option<Box<[u16]>>,
     /// Numbers that were given back to the caller, and so are never delivered again.
     given_back: Vec<u64>,
+    /// Whether its ticket was dropped: nobody is told any more.
+    forgotten: bool,
     wakers: Vec<Waker>,
 }
 
@@ -116,11 +119,11 @@ pub(super) struct Membership {
 }
 
 /// What a sender asks for.
-#[derive(Clone, Copy)]
 pub(super) struct Sending {
     pub(super) credit: usize,
     pub(super) credit_bytes: usize,
     pub(super) confirm: Confirmation,
+    pub(super) events: Events,
 }
 
 /// What a poll that cannot go on waits for, beside being woken.
@@ -393,6 +396,20 @@ impl Topic {
         })
     }
 
+    /// Nobody asks for this ticket any more.
+    pub(super) fn forget(&self, outbox: u64, ticket: &Ticket) {
+        self.with(|state, _| {
+            for (first, len) in ticket.ranges() {
+                let range = first..first + u64::from(len);
+                let accounts = state.accounts.range_mut(range.clone());
+                accounts.for_each(|(_, account)| account.forgotten = true);
+                if let Some(outbox) = state.outboxes.get_mut(&outbox) {
+                    outbox.failed.retain(|number, _| !range.contains(number));
+                }
+            }
+        });
+    }
+
     /// Closes an outbox; what is not done comes back with its fate. What was received stays.
     pub(super) fn cut(&self, outbox: u64, now: Duration) -> Vec<SendError> {
         self.with(|state, after| {
@@ -520,13 +537,14 @@ impl Hook {
 
 impl Outbox {
     fn new(sending: Sending) -> Self {
-        let Sending { credit, credit_bytes, confirm } = sending;
+        let Sending { credit, credit_bytes, confirm, events } = sending;
         Self {
             credit,
             credit_bytes,
             held: 0,
             held_bytes: 0,
             confirm,
+            events,
             waiting: VecDeque::new(),
             called: false,
             next_call: 0,
@@ -679,6 +697,7 @@ impl State {
             undone: count,
             owed: (groups > 1).then(|| vec![groups; count].into()),
             given_back: Vec::new(),
+            forgotten: false,
             wakers: Vec::new(),
         };
         self.accounts.insert(first, account);
@@ -781,16 +800,15 @@ impl State {
             if number < first + self::number(kept) {
                 continue;
             }
+            let forgotten = account.forgotten;
             if let Some((datagram, fate)) = self.take_back(first, number, after)
                 && let Some(outbox) = self.outboxes.get_mut(&outbox)
             {
-                outbox.failed.insert(number, (datagram, fate, Error::Withdrawn));
-            }
-        }
-        if let Some(outbox) = self.outboxes.get_mut(&outbox) {
-            // Tickets that nobody asks must not keep what failed for ever.
-            while outbox.failed.len() > outbox.credit {
-                outbox.failed.pop_first();
+                if forgotten {
+                    outbox.events.emit(Event::Forgotten { count: 1 });
+                } else {
+                    outbox.failed.insert(number, (datagram, fate, Error::Withdrawn));
+                }
             }
         }
         for account in self.accounts.values_mut() {
