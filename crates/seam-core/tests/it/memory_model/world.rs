@@ -483,7 +483,11 @@ impl World {
             match task.work {
                 Work::Receive(slot) => self.published(slot),
                 Work::Send(call) => self.begin_call(call),
-                Work::Ask(_) | Work::Drain(_) | Work::Close(_) => {}
+                Work::Drain(slot) => {
+                    let slot = self.slots[slot].as_ref().expect("it drains");
+                    self.model.retire(slot.member);
+                }
+                Work::Ask(_) | Work::Close(_) => {}
             }
         }
         task.flag.0.store(false, Ordering::SeqCst);
