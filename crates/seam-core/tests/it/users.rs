@@ -50,6 +50,15 @@ fn a_sink_tells_each_failure_once_and_goes_on() {
 }
 
 #[test]
+fn a_busy_sink_gives_a_datagram_back() {
+    let (registry, _) = memory();
+    let mut sink = now(registry.sender("memory://orders")).unwrap().into_sink();
+    sink.start_send_unpin(Datagram::new("1")).unwrap();
+    let refused = sink.start_send_unpin(Datagram::new("2")).unwrap_err().failed;
+    assert_eq!((text(refused[0].datagram()), refused[0].fate()), ("2", Fate::NotSent));
+}
+
+#[test]
 fn try_send_never_waits_and_says_when_it_is_full() {
     let (registry, _) = memory();
     let mut receiver = now(registry.receiver("memory://orders")).unwrap();

@@ -66,6 +66,10 @@ pub(super) struct Member {
     credit_bytes: usize,
     pub(super) in_hand: usize,
     bytes: usize,
+    /// The sender and key of each datagram in hand that has one.
+    keys: Vec<(usize, u8)>,
+    /// Whether it still takes more.
+    live: bool,
 }
 
 impl Model {
@@ -83,14 +87,32 @@ impl Model {
             self.groups.push(Group { name, created, gone: false, seen, last });
             self.groups.len() - 1
         });
-        self.members.push(Member { group, credit, credit_bytes, in_hand: 0, bytes: 0 });
+        let (keys, live) = (Vec::new(), true);
+        self.members.push(Member { group, credit, credit_bytes, in_hand: 0, bytes: 0, keys, live });
         self.members.len() - 1
     }
 
     /// A receiver is gone, and with it its group if that was its own.
     pub(super) fn leave(&mut self, member: usize) {
+        self.retire(member);
         let group = &mut self.groups[self.members[member].group];
         group.gone |= group.name == "private";
+    }
+
+    /// A receiver takes nothing more.
+    pub(super) fn retire(&mut self, member: usize) {
+        self.members[member].live = false;
+    }
+
+    /// A datagram of a key goes to the member that has others of it in hand, so that they stay in order.
+    fn hold_key(&mut self, member: usize, id: usize) {
+        let Message { client, key: Some(key), .. } = self.messages[id] else { return };
+        let group = self.members[member].group;
+        for (other, entry) in self.members.iter().enumerate() {
+            let holds = entry.live && entry.group == group && entry.keys.contains(&(client, key));
+            assert!(!holds || other == member, "{id} was delivered beside its key");
+        }
+        self.members[member].keys.push((client, key));
     }
 
     pub(super) fn deliver(
@@ -101,8 +123,9 @@ impl Model {
         dup: bool,
         now: Millis,
     ) {
+        self.hold_key(member, id);
         let message = &self.messages[id];
-        let Member { group, credit, credit_bytes, in_hand, bytes } = &mut self.members[member];
+        let Member { group, credit, credit_bytes, in_hand, bytes, .. } = &mut self.members[member];
         let group = &mut self.groups[*group];
         assert!(message.began.is_some(), "{id} was delivered before it was sent");
         assert_ne!(message.told, Told::NotSent, "{id} was delivered, and told as not sent");
@@ -128,7 +151,11 @@ impl Model {
     }
 
     fn let_go(&mut self, member: usize, id: usize) -> &mut Seen {
-        let Member { group, in_hand, bytes, .. } = &mut self.members[member];
+        let Member { group, in_hand, bytes, keys, .. } = &mut self.members[member];
+        let Message { client, key, .. } = self.messages[id];
+        if let Some(at) = keys.iter().position(|held| Some(*held) == key.map(|key| (client, key))) {
+            keys.swap_remove(at);
+        }
         (*in_hand, *bytes) = (*in_hand - 1, *bytes - self.messages[id].size);
         let seen = self.groups[*group].seen.get_mut(&id).expect("it was delivered");
         assert!(std::mem::take(&mut seen.in_hand), "{id} was not in hand");

@@ -1,13 +1,9 @@
 //! The program under test: senders, receivers and what they hold, each step told to the model.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::lock::Mutex;
 use seam_core::{
     Batch, Clock, Connection, Datagram, Deliveries, Delivery, Drained, Error, Memory, Receipts,
@@ -16,6 +12,7 @@ use seam_core::{
 
 use super::model::{Message, Millis, Model, Told, millis};
 use super::{CLIENTS, Command, Draft, SLOTS, Verdict};
+use crate::hand::{self, now};
 
 pub(super) struct World {
     clock: VirtualClock,
@@ -101,17 +98,8 @@ enum Outcome {
 
 struct Task {
     work: Work,
-    future: Pin<Box<dyn Future<Output = Outcome>>>,
-    flag: Arc<Flag>,
+    future: hand::Task<'static, Outcome>,
     polled: bool,
-}
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
 
 impl World {
@@ -434,8 +422,7 @@ impl World {
     }
 
     fn start(&mut self, work: Work, future: impl Future<Output = Outcome> + 'static) {
-        let flag = Arc::new(Flag(AtomicBool::new(true)));
-        self.tasks.push(Task { work, future: Box::pin(future), flag, polled: false });
+        self.tasks.push(Task { work, future: hand::Task::new(future), polled: false });
     }
 
     fn cancel(&mut self, which: impl Fn(Work) -> bool) {
@@ -443,7 +430,7 @@ impl World {
     }
 
     fn woken(&self) -> Vec<usize> {
-        let woken = |at: &usize| self.tasks[*at].flag.0.load(Ordering::SeqCst);
+        let woken = |at: &usize| self.tasks[*at].future.is_woken();
         (0..self.tasks.len()).filter(woken).collect()
     }
 
@@ -483,19 +470,21 @@ impl World {
             match task.work {
                 Work::Receive(slot) => self.published(slot),
                 Work::Send(call) => self.begin_call(call),
-                Work::Ask(_) | Work::Drain(_) | Work::Close(_) => {}
+                Work::Drain(slot) => {
+                    let slot = self.slots[slot].as_ref().expect("it drains");
+                    self.model.retire(slot.member);
+                }
+                Work::Ask(_) | Work::Close(_) => {}
             }
         }
-        task.flag.0.store(false, Ordering::SeqCst);
-        let waker = Waker::from(task.flag.clone());
-        match task.future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(outcome) => {
+        match task.future.poll() {
+            Some(outcome) => {
                 let work = task.work;
                 drop(task);
                 self.done(work, outcome);
                 true
             }
-            Poll::Pending => {
+            None => {
                 self.tasks.insert(at, task);
                 false
             }
@@ -652,9 +641,4 @@ fn id_of(datagram: &Datagram) -> usize {
 
 fn choose<T: Copy>(from: &[T], pick: usize) -> Option<T> {
     (!from.is_empty()).then(|| from[pick % from.len()])
-}
-
-/// What never waits.
-fn now<F: Future>(future: F) -> F::Output {
-    future.now_or_never().expect("memory opens at once")
 }
