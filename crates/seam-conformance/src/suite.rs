@@ -303,7 +303,7 @@ suite! {
         a_private_receiver_leaves_nothing_behind,
         a_group_goes_on_where_it_was,
         a_replay_reaches_back,
-        a_late_group_member_gets_what_waits,
+        a_late_member_gets_what_waits,
     }
     schedule {
         what_has_expired_is_never_delivered,
