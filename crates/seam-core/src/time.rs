@@ -63,7 +63,9 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = jiff::Timestamp::from_millisecond(self.0).map_err(|_| fmt::Error)?;
+        // `from_millisecond` would refuse the last second.
+        let nanos = i32::try_from(self.0.rem_euclid(1000) * 1_000_000).map_err(|_| fmt::Error)?;
+        let time = jiff::Timestamp::new(self.0.div_euclid(1000), nanos).map_err(|_| fmt::Error)?;
         fmt::Display::fmt(&time, f)
     }
 }
@@ -95,5 +97,17 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_are_written_and_read_again() {
+        for end in [Timestamp::MIN, Timestamp::MAX] {
+            assert_eq!(format!("{end}").parse::<Timestamp>().unwrap(), end);
+        }
     }
 }
