@@ -411,7 +411,7 @@ impl Careless {
 impl Drop for Careless {
     fn drop(&mut self) {
         for delivery in self.0.drain(..).filter_map(|(_, _, delivery)| delivery) {
-            delivery.ack().unwrap();
+            drop(delivery.ack());
         }
     }
 }
@@ -429,17 +429,18 @@ impl Harvester for Hold {
         board.harvest(&mut harvest);
         let take = |index: u32| lock(&self.held)[usize::try_from(index).unwrap()].take();
         for index in harvest.done.into_iter().flatten() {
-            take(index).into_iter().for_each(|delivery| delivery.ack().unwrap());
+            // What comes too late is memory's to tell.
+            take(index).into_iter().for_each(|delivery| drop(delivery.ack()));
         }
         for index in harvest.dropped.into_iter().flatten() {
             let acks = self.active && self.fault == Fault::AcksOnDrop;
             let delivery = take(index).filter(|_| acks);
-            delivery.into_iter().for_each(|delivery| delivery.ack().unwrap());
+            delivery.into_iter().for_each(|delivery| drop(delivery.ack()));
         }
         for (index, after) in harvest.retried {
             let ignores = self.active && self.fault == Fault::IgnoresTheDelayOfARetry;
             let after = if ignores { Duration::ZERO } else { after };
-            take(index).into_iter().for_each(|delivery| delivery.retry(after).unwrap());
+            take(index).into_iter().for_each(|delivery| drop(delivery.retry(after)));
         }
     }
 }
