@@ -261,6 +261,7 @@ suite! {
         accept_and_receiver_exclude_each_other,
         a_dropped_accept_loses_no_peer,
         two_busy_peers_do_not_block_each_other,
+        a_peer_that_is_refused_gets_nowhere,
     }
     backpressure {
         a_slow_receiver_loses_nothing,

@@ -15,8 +15,9 @@ use seam_core::driver::{
     Board, Caller, Connection, Harvest, Harvester, OpenContext, Receiver, Sender, Ticket, Transport,
 };
 use seam_core::{
-    Batch, Capabilities, Capability, Datagram, Deliveries, Delivery, Drained, Endpoint, Fate,
-    Memory, Note, Peer, Receipts, Result, Scheme, SendError, Settled, Side, Support, Timestamp,
+    Authorise, Batch, Capabilities, Capability, Datagram, Deliveries, Delivery, Drained, Endpoint,
+    Fate, Memory, Note, Peer, Receipts, Result, Scheme, SendError, Settled, Side, Support,
+    Timestamp,
 };
 
 /// One way to be wrong.
@@ -50,6 +51,7 @@ pub(crate) enum Fault {
     RepliesToAnotherRequest,
     RefillsMoreThanAsked,
     HidesThePeer,
+    LetsEverybodyIn,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,10 @@ impl Transport for Broken {
     }
 
     async fn open(&self, endpoint: &Endpoint, context: OpenContext) -> Result<Arc<dyn Connection>> {
+        let context = match self.has(Fault::LetsEverybodyIn) {
+            true => context.with_authorise(Authorise::default()),
+            false => context,
+        };
         let inner = self.memory.open(&self.endpoint(endpoint), context).await?;
         if self.has(Fault::LeaksATask) {
             drop(tokio::spawn(pending::<()>()));
