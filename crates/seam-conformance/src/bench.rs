@@ -59,7 +59,9 @@ impl<'a> Bench<'a> {
 
     /// Removes every address that was used.
     pub(crate) async fn clean_up(&self) -> Check {
-        let opened = std::mem::take(&mut self.state().opened);
+        let mut opened = std::mem::take(&mut self.state().opened);
+        opened.sort_unstable();
+        opened.dedup();
         for uri in opened {
             self.within("removing an address", self.registry.remove(uri.as_str())).await??;
         }
@@ -103,15 +105,24 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) async fn client(&self, address: &str, parameters: &str) -> Check<Connection> {
-        let end = End { address, side: Side::Client, is_pool: false };
-        let uri = self.uri(end, parameters)?;
-        Ok(self.within("opening the client", self.registry.client(uri.as_str())).await??)
+        self.open(End { address, side: Side::Client, is_pool: false }, parameters).await
     }
 
     pub(crate) async fn server(&self, address: &str, parameters: &str) -> Check<Connection> {
-        let end = End { address, side: Side::Server, is_pool: false };
+        self.open(End { address, side: Side::Server, is_pool: false }, parameters).await
+    }
+
+    pub(crate) async fn open(&self, end: End<'_>, parameters: &str) -> Check<Connection> {
         let uri = self.uri(end, parameters)?;
-        Ok(self.within("opening the server", self.registry.server(uri.as_str())).await??)
+        let opened = match end.side {
+            Side::Client => {
+                self.within("opening the client", self.registry.client(uri.as_str())).await?
+            }
+            Side::Server => {
+                self.within("opening the server", self.registry.server(uri.as_str())).await?
+            }
+        };
+        Ok(opened?)
     }
 
     /// A client and a server of a fresh address, with a sender and a receiver.
@@ -121,9 +132,19 @@ impl<'a> Bench<'a> {
 
     /// The same, with parameters of the client and of the server.
     pub(crate) async fn line_with(&self, client: &str, server: &str) -> Check<Line<'_>> {
+        self.connect(client, server, false).await
+    }
+
+    /// The same, with a server that others may join or take over from.
+    pub(crate) async fn shared_line(&self, server: &str) -> Check<Line<'_>> {
+        self.connect("", server, true).await
+    }
+
+    async fn connect(&self, client: &str, server: &str, is_pool: bool) -> Check<Line<'_>> {
         let address = self.address()?;
-        let (server, client) =
-            join(self.server(&address, server), self.client(&address, client)).await;
+        let end = |side| End { address: &address, side, is_pool };
+        let server = self.open(end(Side::Server), server);
+        let (server, client) = join(server, self.open(end(Side::Client), client)).await;
         let (client, server) = (client?, server?);
         let receiver = self.receiver(&server).await?;
         let sender = self.sender(&client).await?;
@@ -133,21 +154,11 @@ impl<'a> Bench<'a> {
     /// One client, and servers with these parameters.
     pub(crate) async fn pool(&self, servers: &[&str]) -> Check<(Connection, Vec<Connection>)> {
         let address = self.address()?;
-        let open = |parameters: &&str| {
-            let end = End { address: &address, side: Side::Server, is_pool: true };
-            let uri = self.uri(end, parameters);
-            async move {
-                let uri = uri?;
-                let server = self.registry.server(uri.as_str());
-                Check::Ok(self.within("opening a server", server).await??)
-            }
-        };
-        let servers = try_join_all(servers.iter().map(open));
-        let end = End { address: &address, side: Side::Client, is_pool: true };
-        let uri = self.uri(end, "")?;
-        let client = self.within("opening the client", self.registry.client(uri.as_str()));
-        let (servers, client) = join(servers, client).await;
-        Ok((client??, servers?))
+        let end = |side| End { address: &address, side, is_pool: true };
+        let servers = servers.iter().map(|parameters| self.open(end(Side::Server), parameters));
+        let client = self.open(end(Side::Client), "");
+        let (servers, client) = join(try_join_all(servers), client).await;
+        Ok((client?, servers?))
     }
 
     pub(crate) async fn sender(&self, connection: &Connection) -> Check<Sender> {
@@ -288,13 +299,13 @@ impl<'a> Bench<'a> {
     }
 
     /// How many that were posted are neither settled nor given back.
-    pub(crate) fn open(&self) -> usize {
+    pub(crate) fn unfinished(&self) -> usize {
         self.state().open.len()
     }
 
     /// Receives and acknowledges until everything that was posted is settled.
     pub(crate) async fn take_all(&self, receiver: &mut Receiver) -> Check {
-        while self.open() > 0 {
+        while self.unfinished() > 0 {
             let delivery = self.next(receiver).await?;
             self.ack(delivery)?;
         }

@@ -1,10 +1,11 @@
 //! One client and one server that are connected: what most behaviours need.
 
 use futures_util::future::join;
-use seam_core::{Capability, Connection, Delivery, Receiver, Sender};
+use seam_core::{Capability, Confirmation, Connection, Delivery, Receiver, Sender, Side};
 
 use crate::bench::{Bench, Posted, has};
 use crate::ledger::Stamp;
+use crate::options::End;
 use crate::report::{Check, Stop, ensure};
 
 /// A sender on a client, a receiver on a server, and what was posted between them.
@@ -28,6 +29,22 @@ impl<'a> Line<'a> {
         receiver: Receiver,
     ) -> Self {
         Self { bench, address, client, server, sender, receiver, posted: Vec::new() }
+    }
+
+    /// Opens another server of a shared line in place of the old one, which is given back.
+    pub(crate) async fn replace_server(&mut self, parameters: &str) -> Check<Connection> {
+        let end = End { address: &self.address, side: Side::Server, is_pool: true };
+        let server = self.bench.open(end, parameters).await?;
+        self.receiver = self.bench.receiver(&server).await?;
+        Ok(std::mem::replace(&mut self.server, server))
+    }
+
+    /// How many to send at once: fewer where nothing but the operating system takes care of them.
+    pub(crate) fn volume(&self, count: u64) -> u64 {
+        match self.client.capabilities().confirmation() {
+            Confirmation::Written => count.min(100),
+            _ => count,
+        }
     }
 
     /// Whether both ends promise it.

@@ -261,6 +261,7 @@ suite! {
         accept_and_receiver_exclude_each_other,
         a_dropped_accept_loses_no_peer,
         two_busy_peers_do_not_block_each_other,
+        a_peer_that_is_refused_gets_nowhere,
     }
     backpressure {
         a_slow_receiver_loses_nothing,
@@ -303,7 +304,7 @@ suite! {
         a_private_receiver_leaves_nothing_behind,
         a_group_goes_on_where_it_was,
         a_replay_reaches_back,
-        a_late_group_member_gets_what_waits,
+        a_late_member_gets_what_waits,
     }
     schedule {
         what_has_expired_is_never_delivered,

@@ -102,7 +102,7 @@ pub(crate) async fn a_burst_larger_than_any_credit_arrives(bench: &Bench<'_>) ->
     let mut line = bench.line().await?;
     let mut sender = line.sender.clone();
     let with_key = line.has(Capability::Envelope);
-    let count = 6000;
+    let count = line.volume(6000);
     let sending = async {
         let mut stamps = Vec::new();
         for _ in 0..count {

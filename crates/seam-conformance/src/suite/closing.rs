@@ -213,7 +213,7 @@ pub(crate) async fn an_address_can_be_opened_again(bench: &Bench<'_>) -> Check {
 }
 
 pub(crate) async fn receivers_that_come_and_go_lose_nothing(bench: &Bench<'_>) -> Check {
-    let mut line = bench.line().await?;
+    let mut line = bench.shared_line("").await?;
     needs!(line, Redelivery);
     line.post("k", 100).await?;
     for _ in 0..5 {
@@ -223,10 +223,8 @@ pub(crate) async fn receivers_that_come_and_go_lose_nothing(bench: &Bench<'_>) -
         }
         // Two are in hand when the receiver and its connection go.
         let held = (line.next().await?, line.next().await?);
-        let server = bench.server(&line.address, "").await?;
-        line.receiver = bench.receiver(&server).await?;
-        drop(std::mem::replace(&mut line.server, server));
-        drop(held);
+        let old = line.replace_server("").await?;
+        drop((old, held));
     }
     line.finish().await
 }

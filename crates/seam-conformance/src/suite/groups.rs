@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::join_all;
-use seam_core::{Capability, Connection, Datagram, Delivery, Receiver, Sender};
+use seam_core::{Capability, Connection, Datagram, Delivery, Receiver, Sender, Side};
 
 use crate::bench::{Bench, has};
-use crate::ledger::{Outcome, Stamp};
+use crate::ledger::Stamp;
+use crate::options::End;
 use crate::report::{Check, Stop, ensure};
 use crate::suite::{capabilities, needs};
 
@@ -152,12 +153,10 @@ pub(crate) async fn a_group_goes_on_where_it_was(bench: &Bench<'_>) -> Check {
     let line = bench.line().await?;
     needs!(line, Groups);
     line.finish().await?;
-    let mut line = bench.line_with("", "group=billing").await?;
+    let mut line = bench.shared_line("group=billing").await?;
     line.post("k", 10).await?;
     bench.take_all(&mut line.receiver).await?;
-    let server = bench.server(&line.address, "group=billing").await?;
-    line.receiver = bench.receiver(&server).await?;
-    let old = std::mem::replace(&mut line.server, server);
+    let old = line.replace_server("group=billing").await?;
     bench.end(&old).await?;
     line.finish().await?;
     let doubled = bench.ledger.check().duplicated;
@@ -166,7 +165,7 @@ pub(crate) async fn a_group_goes_on_where_it_was(bench: &Bench<'_>) -> Check {
 }
 
 pub(crate) async fn a_replay_reaches_back(bench: &Bench<'_>) -> Check {
-    let mut line = bench.line().await?;
+    let mut line = bench.shared_line("").await?;
     if line.lacks(&[Capability::Replay]).is_some() {
         return capabilities::refused(bench, Capability::Replay).await;
     }
@@ -174,7 +173,8 @@ pub(crate) async fn a_replay_reaches_back(bench: &Bench<'_>) -> Check {
     line.settle().await?;
     bench.ledger.expect_group("replay");
     let group = if line.has(Capability::Private) { "private" } else { "group=replay" };
-    let server = bench.server(&line.address, &format!("{group}&from=earliest")).await?;
+    let end = End { address: &line.address, side: Side::Server, is_pool: true };
+    let server = bench.open(end, &format!("{group}&from=earliest")).await?;
     let mut receiver = bench.receiver(&server).await?;
     for _ in 0..11 {
         let next = bench.within("an old delivery", receiver.next()).await??;
@@ -187,18 +187,10 @@ pub(crate) async fn a_replay_reaches_back(bench: &Bench<'_>) -> Check {
     Ok(())
 }
 
-pub(crate) async fn a_late_group_member_gets_what_waits(bench: &Bench<'_>) -> Check {
-    let mut line = bench.line().await?;
+pub(crate) async fn a_late_member_gets_what_waits(bench: &Bench<'_>) -> Check {
+    let mut line = bench.shared_line("").await?;
     needs!(line, Redelivery);
     line.post("k", 10).await?;
-    let server = bench.server(&line.address, "").await?;
-    let old = std::mem::replace(&mut line.server, server);
-    line.receiver = bench.receiver(&line.server).await?;
-    drop(old);
-    bench.take_all(&mut line.receiver).await?;
-    let mut posted = line.posted.pop().ok_or_else(|| Stop::failed("nothing was posted"))?;
-    let receipts = bench.receipts(&mut posted).await?;
-    ensure!(receipts.all_ok(), "a datagram has no receipt");
-    posted.stamps.iter().for_each(|stamp| bench.ledger.outcome(stamp, Outcome::Receipted));
+    drop(line.replace_server("").await?);
     line.finish().await
 }

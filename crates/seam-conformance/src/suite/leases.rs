@@ -6,17 +6,8 @@ use seam_core::{Deliveries, Error};
 
 use crate::bench::Bench;
 use crate::ledger::Stamp;
-use crate::line::Line;
 use crate::report::{Check, Stop, ensure};
 use crate::suite::needs;
-
-/// Opens a new server of the line's address in place of the old one, which is given back.
-async fn replace_server(line: &mut Line<'_>) -> Check<seam_core::Connection> {
-    let server = line.bench.server(&line.address, "").await?;
-    let old = std::mem::replace(&mut line.server, server);
-    line.receiver = line.bench.receiver(&line.server).await?;
-    Ok(old)
-}
 
 pub(crate) async fn a_lease_is_current_while_its_connection_lives(bench: &Bench<'_>) -> Check {
     let mut line = bench.line().await?;
@@ -76,11 +67,11 @@ pub(crate) async fn leases_of_a_dropped_receiver_end_with_the_connection(
 }
 
 pub(crate) async fn a_dropped_connection_hands_its_deliveries_on(bench: &Bench<'_>) -> Check {
-    let mut line = bench.line().await?;
+    let mut line = bench.shared_line("").await?;
     needs!(line, Redelivery);
     let stamps = line.post("k", 3).await?;
     let held = [line.next().await?, line.next().await?];
-    let old = replace_server(&mut line).await?;
+    let old = line.replace_server("").await?;
     drop(old);
     for delivery in held {
         bench.within("the revocation", delivery.split().1.revoked()).await?;
@@ -93,11 +84,11 @@ pub(crate) async fn a_dropped_connection_hands_its_deliveries_on(bench: &Bench<'
 }
 
 pub(crate) async fn what_a_drain_leaves_goes_to_somebody_else(bench: &Bench<'_>) -> Check {
-    let mut line = bench.line().await?;
+    let mut line = bench.shared_line("").await?;
     needs!(line, Redelivery);
     let stamps = line.post("k", 1).await?;
     let held = line.next().await?;
-    let old = replace_server(&mut line).await?;
+    let old = line.replace_server("").await?;
     let drained = bench.within("the drain", old.drain(Duration::ZERO)).await??;
     ensure!(drained.unsettled == 1, "it left {} unsettled, not 1", drained.unsettled);
     let delivery = line.again(&stamps[0]).await?;

@@ -35,7 +35,7 @@ pub(crate) async fn a_key_keeps_its_order_with_several_receivers(bench: &Bench<'
     let all = receivers.iter_mut().chain([&mut line.receiver]);
     let receiving = join_all(all.map(|receiver| async {
         let mut held = Vec::new();
-        while bench.open() > 0 {
+        while bench.unfinished() > 0 {
             let next = bench.until(bench.options.moment() / 10, receiver.next()).await;
             if let Some(next) = next {
                 let delivery = next?.ok_or_else(|| Stop::failed("a receiver ended"))?;

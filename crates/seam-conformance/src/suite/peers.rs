@@ -1,10 +1,11 @@
 //! Peers: each is a connection of its own.
 
 use futures_util::future::join;
-use seam_core::{Connection, Datagram, Error, Event};
+use seam_core::{Action, Connection, Datagram, Error, Event, Side};
 
 use crate::bench::{Bench, poll_and_drop};
 use crate::ledger::Stamp;
+use crate::options::End;
 use crate::report::{Check, Stop, ensure};
 
 /// A listener and a client of a fresh address; `None` where there are no peers, which then was checked.
@@ -167,4 +168,28 @@ pub(crate) async fn two_busy_peers_do_not_block_each_other(bench: &Bench<'_>) ->
         up.and(down).and(at_peer).and(at_client)
     };
     bench.within("what both peers send at once", both).await?
+}
+
+pub(crate) async fn a_peer_that_is_refused_gets_nowhere(bench: &Bench<'_>) -> Check {
+    if listener(bench).await?.is_none() {
+        return Ok(());
+    }
+    let address = bench.address()?;
+    let end = End { address: &address, side: Side::Server, is_pool: false };
+    let uri = bench.uri(end, "")?;
+    let strict = bench.registry.clone().authorise(|access| access.action != Action::Send);
+    let server = bench.within("opening the server", strict.server(uri.as_str())).await??;
+    let timeout = format!("send_timeout={}ms", bench.options.moment().as_millis());
+    let asking = async {
+        // It may be refused when it opens, when it makes a sender, or when it sends.
+        let Ok(client) = bench.client(&address, &timeout).await else { return Check::Ok(()) };
+        let Ok(sender) = client.sender().await else { return Ok(()) };
+        let sent = bench.within("the refusal", sender.send(Datagram::new("let me in"))).await?;
+        ensure!(sent.is_err(), "a peer that was refused has a receipt");
+        Ok(())
+    };
+    let accepting = bench.stays("a peer that was refused was accepted", server.accept());
+    let (asked, accepted) = join(asking, accepting).await;
+    asked?;
+    accepted
 }

@@ -45,7 +45,6 @@ pub(crate) async fn a_receipt_means_that_it_arrives(bench: &Bench<'_>) -> Check 
     let mut posted = bench.post(&line.sender, "line", ("k", false), 10).await?;
     let receipts = bench.receipts(&mut posted).await?;
     ensure!(receipts.all_ok(), "no receipt: {receipts:?}");
-    drop(line.sender.clone());
     bench.take_all(&mut line.receiver).await?;
     line.finish().await
 }

@@ -15,8 +15,9 @@ use seam_core::driver::{
     Board, Caller, Connection, Harvest, Harvester, OpenContext, Receiver, Sender, Ticket, Transport,
 };
 use seam_core::{
-    Batch, Capabilities, Capability, Datagram, Deliveries, Delivery, Drained, Endpoint, Fate,
-    Memory, Note, Peer, Receipts, Result, Scheme, SendError, Settled, Side, Support, Timestamp,
+    Authorise, Batch, Capabilities, Capability, Datagram, Deliveries, Delivery, Drained, Endpoint,
+    Fate, Memory, Note, Peer, Receipts, Result, Scheme, SendError, Settled, Side, Support,
+    Timestamp,
 };
 
 /// One way to be wrong.
@@ -50,6 +51,7 @@ pub(crate) enum Fault {
     RepliesToAnotherRequest,
     RefillsMoreThanAsked,
     HidesThePeer,
+    LetsEverybodyIn,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,10 @@ impl Transport for Broken {
     }
 
     async fn open(&self, endpoint: &Endpoint, context: OpenContext) -> Result<Arc<dyn Connection>> {
+        let context = match self.has(Fault::LetsEverybodyIn) {
+            true => context.with_authorise(Authorise::default()),
+            false => context,
+        };
         let inner = self.memory.open(&self.endpoint(endpoint), context).await?;
         if self.has(Fault::LeaksATask) {
             drop(tokio::spawn(pending::<()>()));
@@ -411,7 +417,7 @@ impl Careless {
 impl Drop for Careless {
     fn drop(&mut self) {
         for delivery in self.0.drain(..).filter_map(|(_, _, delivery)| delivery) {
-            delivery.ack().unwrap();
+            drop(delivery.ack());
         }
     }
 }
@@ -429,17 +435,18 @@ impl Harvester for Hold {
         board.harvest(&mut harvest);
         let take = |index: u32| lock(&self.held)[usize::try_from(index).unwrap()].take();
         for index in harvest.done.into_iter().flatten() {
-            take(index).into_iter().for_each(|delivery| delivery.ack().unwrap());
+            // What comes too late is memory's to tell.
+            take(index).into_iter().for_each(|delivery| drop(delivery.ack()));
         }
         for index in harvest.dropped.into_iter().flatten() {
             let acks = self.active && self.fault == Fault::AcksOnDrop;
             let delivery = take(index).filter(|_| acks);
-            delivery.into_iter().for_each(|delivery| delivery.ack().unwrap());
+            delivery.into_iter().for_each(|delivery| drop(delivery.ack()));
         }
         for (index, after) in harvest.retried {
             let ignores = self.active && self.fault == Fault::IgnoresTheDelayOfARetry;
             let after = if ignores { Duration::ZERO } else { after };
-            take(index).into_iter().for_each(|delivery| delivery.retry(after).unwrap());
+            take(index).into_iter().for_each(|delivery| drop(delivery.retry(after)));
         }
     }
 }

@@ -48,6 +48,7 @@ mutants! {
     receipting_before_it_is_admitted: ReceiptsBeforeAdmission => dropping_the_last_handle_answers_who_waits;
     replying_to_another_request: RepliesToAnotherRequest => requests_at_once_get_their_own_replies;
     refilling_more_than_asked: RefillsMoreThanAsked => a_refill_holds_no_more_than_was_asked;
+    letting_everybody_in: LetsEverybodyIn => a_peer_that_is_refused_gets_nowhere;
     hiding_the_peer: HidesThePeer => each_peer_is_a_connection_of_its_own;
 }
 
