@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use super::config::Config;
 use super::group::Now;
-use super::topic::{Hook, Membership, Seat, Topic, Wait};
+use super::hook::Hook;
+use super::topic::{Membership, Seat, Topic, Wait};
 use super::transport::{Address, Hub};
 use crate::clock::lock;
 use crate::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender, Settled, Ticket};

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use slab::Slab;
 
 use super::content::{Run, Single, Taken, bytes};
+use super::lot::{Bits, Lot};
 use crate::driver::Board;
 use crate::{Datagram, Timestamp};
 
@@ -39,71 +40,6 @@ pub(super) struct Member {
     pub(super) live: bool,
     /// Whoever waits in its `receive`.
     pub(super) waker: Option<Waker>,
-}
-
-/// What a member has in hand of one batch.
-pub(super) struct Lot {
-    pub(super) member: usize,
-    pub(super) board: Arc<Board>,
-    pub(super) taken: Vec<Taken>,
-    /// How many are not settled, and which are.
-    pub(super) open: usize,
-    pub(super) settled: Bits,
-}
-
-/// A set of small numbers; no memory of its own below 64.
-#[derive(Default)]
-pub(super) struct Bits {
-    first: u64,
-    more: Vec<u64>,
-}
-
-impl Bits {
-    pub(super) fn insert(&mut self, index: usize) {
-        let bit = 1 << (index % 64);
-        match (index / 64).checked_sub(1) {
-            None => self.first |= bit,
-            Some(word) => {
-                if self.more.len() <= word {
-                    self.more.resize(word + 1, 0);
-                }
-                self.more[word] |= bit;
-            }
-        }
-    }
-
-    pub(super) fn contains(&self, index: usize) -> bool {
-        let word = match (index / 64).checked_sub(1) {
-            None => Some(&self.first),
-            Some(word) => self.more.get(word),
-        };
-        word.is_some_and(|word| word & (1 << (index % 64)) != 0)
-    }
-}
-
-impl Lot {
-    /// What was taken as the delivery at `place`, and where in it.
-    pub(super) fn find(&self, place: usize) -> Option<(&Taken, usize)> {
-        let mut start = 0;
-        for taken in &self.taken {
-            if place < start + taken.len() {
-                return Some((taken, place - start));
-            }
-            start += taken.len();
-        }
-        None
-    }
-
-    /// Whatever is not settled: its place in the batch, what it was taken as, and where in that.
-    pub(super) fn open(&self) -> impl Iterator<Item = (usize, &Taken, usize)> {
-        let mut start = 0;
-        let placed = self.taken.iter().flat_map(move |taken| {
-            let from = start;
-            start += taken.len();
-            (0..taken.len()).map(move |at| (from + at, taken, at))
-        });
-        placed.filter(|(index, _, _)| !self.settled.contains(*index))
-    }
 }
 
 /// Who has a key, and how many of it.

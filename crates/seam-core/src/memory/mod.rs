@@ -1,8 +1,10 @@
 //! `memory://`: the embedded default, and the reference for what every transport promises.
 //!
 //! - `content`: datagrams that were admitted together stay together, shared by all groups.
-//! - `group`: what waits for a group of receivers, and which of them has what. A plain value.
-//! - `topic`: one direction of an address: senders, groups, receipts, settlement; one lock.
+//! - `group`, `lot`: what waits for a group of receivers, and which of them has what. Plain values.
+//! - `outbox`: what one connection has sent, and what is owed for it.
+//! - `state`, `sending`, `receiving`: what a topic knows, and how that changes. No lock, waker call or wait.
+//! - `topic`, `hook`: one direction of an address: one lock around the state, and who is woken after it.
 //! - `connection`: the driver's connection, sender and receiver over topics.
 //! - `transport`: addresses by name, and the lobby of clients that wait for `accept`.
 
@@ -10,6 +12,12 @@ mod config;
 mod connection;
 mod content;
 mod group;
+mod hook;
+mod lot;
+mod outbox;
+mod receiving;
+mod sending;
+mod state;
 mod topic;
 mod transport;
 

@@ -1,0 +1,48 @@
+//! How a topic learns of verdicts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::topic::Topic;
+use crate::clock::lock;
+use crate::driver::{Board, Harvest, Harvester};
+use crate::{Event, Events};
+
+/// Tells the topic of verdicts on one member's deliveries.
+pub(super) struct Hook {
+    pub(super) topic: Arc<Topic>,
+    pub(super) group: u64,
+    pub(super) events: Events,
+    pub(super) clock: Arc<dyn crate::Clock>,
+    pub(super) late: AtomicU64,
+}
+
+impl Harvester for Hook {
+    fn settled(&self, board: &Arc<Board>, urgent: bool) {
+        if board.mark() {
+            lock(&self.topic.marked).push((self.group, board.token()));
+        }
+        if urgent {
+            self.topic.harvest(self.clock.now());
+        } else if self.topic.eager.load(Ordering::SeqCst) {
+            self.topic.tell(self.clock.now());
+        }
+        if board.is_revoked() {
+            self.too_late(board);
+        }
+    }
+}
+
+impl Hook {
+    /// Counts what was acknowledged on deliveries that were no longer ours.
+    fn too_late(&self, board: &Board) {
+        self.topic.harvest(self.clock.now());
+        let mut harvest = Harvest::default();
+        board.harvest(&mut harvest);
+        let count = harvest.done.iter().map(|range| u64::from(range.end - range.start)).sum();
+        if count > 0 {
+            self.late.fetch_add(count, Ordering::Relaxed);
+            self.events.emit(Event::SettlementFailed { count });
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a member has in hand of one batch.
+
+use std::sync::Arc;
+
+use super::content::Taken;
+use crate::driver::Board;
+
+/// What a member has in hand of one batch.
+pub(super) struct Lot {
+    pub(super) member: usize,
+    pub(super) board: Arc<Board>,
+    pub(super) taken: Vec<Taken>,
+    /// How many are not settled, and which are.
+    pub(super) open: usize,
+    pub(super) settled: Bits,
+}
+
+impl Lot {
+    /// What was taken as the delivery at `place`, and where in it.
+    pub(super) fn find(&self, place: usize) -> Option<(&Taken, usize)> {
+        let mut start = 0;
+        for taken in &self.taken {
+            if place < start + taken.len() {
+                return Some((taken, place - start));
+            }
+            start += taken.len();
+        }
+        None
+    }
+
+    /// Whatever is not settled: its place in the batch, what it was taken as, and where in that.
+    pub(super) fn open(&self) -> impl Iterator<Item = (usize, &Taken, usize)> {
+        let mut start = 0;
+        let placed = self.taken.iter().flat_map(move |taken| {
+            let from = start;
+            start += taken.len();
+            (0..taken.len()).map(move |at| (from + at, taken, at))
+        });
+        placed.filter(|(index, _, _)| !self.settled.contains(*index))
+    }
+}
+
+/// A set of small numbers; no memory of its own below 64.
+#[derive(Default)]
+pub(super) struct Bits {
+    first: u64,
+    more: Vec<u64>,
+}
+
+impl Bits {
+    pub(super) fn insert(&mut self, index: usize) {
+        let bit = 1 << (index % 64);
+        match (index / 64).checked_sub(1) {
+            None => self.first |= bit,
+            Some(word) => {
+                if self.more.len() <= word {
+                    self.more.resize(word + 1, 0);
+                }
+                self.more[word] |= bit;
+            }
+        }
+    }
+
+    pub(super) fn contains(&self, index: usize) -> bool {
+        let word = match (index / 64).checked_sub(1) {
+            None => Some(&self.first),
+            Some(word) => self.more.get(word),
+        };
+        word.is_some_and(|word| word & (1 << (index % 64)) != 0)
+    }
+}

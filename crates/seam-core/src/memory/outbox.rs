@@ -1,0 +1,157 @@
+//! What one connection has sent into a topic, and what is owed for each admission.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
+
+use super::content::bytes;
+use super::state::After;
+use super::topic::Sending;
+use crate::driver::Ticket;
+use crate::{Batch, Confirmation, Datagram, Error, Events, Fate, Receipts, SendError};
+
+/// What one connection has sent into this topic and is not done.
+pub(super) struct Outbox {
+    pub(super) credit: usize,
+    pub(super) credit_bytes: usize,
+    pub(super) held: usize,
+    pub(super) held_bytes: usize,
+    pub(super) confirm: Confirmation,
+    pub(super) events: Events,
+    /// Calls that wait for credit, in the order in which they began.
+    pub(super) waiting: VecDeque<(u64, Waker)>,
+    /// Whether the first of them was woken and has not looked since: it will find all that is settled till then.
+    pub(super) called: bool,
+    pub(super) next_call: u64,
+    /// Whether new calls are refused.
+    pub(super) stopped: bool,
+    /// Whether a drain or an abort has closed it.
+    pub(super) closed: bool,
+    /// What failed before its ticket was asked, by number. Goes with the ticket.
+    pub(super) failed: BTreeMap<u64, (Datagram, Fate, Error)>,
+}
+
+/// What is owed for one admission.
+pub(super) struct Account {
+    pub(super) len: usize,
+    pub(super) outbox: u64,
+    /// Groups that it went to.
+    pub(super) groups: usize,
+    /// Groups whose receipt is still awaited.
+    pub(super) awaiting: usize,
+    /// Datagrams that are not done in every group.
+    pub(super) undone: usize,
+    /// Groups that owe an outcome, for each datagram; `None` where it is one group.
+    pub(super) owed: Option<Box<[u16]>>,
+    /// Numbers that were given back to the caller, and so are never delivered again.
+    pub(super) given_back: Vec<u64>,
+    /// Whether its ticket was dropped: nobody is told any more.
+    pub(super) forgotten: bool,
+    pub(super) wakers: Vec<Waker>,
+}
+
+impl Outbox {
+    pub(super) fn new(sending: Sending) -> Self {
+        let Sending { credit, credit_bytes, confirm, events } = sending;
+        Self {
+            credit,
+            credit_bytes,
+            held: 0,
+            held_bytes: 0,
+            confirm,
+            events,
+            waiting: VecDeque::new(),
+            called: false,
+            next_call: 0,
+            stopped: false,
+            closed: false,
+            failed: BTreeMap::new(),
+        }
+    }
+
+    /// How many of the batch's datagrams fit now, and their bytes. One always fits where nothing is held.
+    pub(super) fn fitting(&self, batch: &Batch) -> (usize, usize) {
+        let room = self.credit.saturating_sub(self.held).min(batch.len());
+        if room == batch.len() && self.held_bytes + batch.bytes() <= self.credit_bytes {
+            return (room, batch.bytes());
+        }
+        let (mut count, mut size) = (0, 0);
+        for view in batch.views().take(room) {
+            let next = size + view.size();
+            let alone = self.held == 0 && count == 0;
+            if !alone && self.held_bytes + next > self.credit_bytes {
+                break;
+            }
+            (count, size) = (count + 1, next);
+        }
+        (count, size)
+    }
+
+    /// Moves what failed of a ticket into its receipts.
+    pub(super) fn tell_failed(&mut self, ticket: &Ticket, receipts: &mut Receipts) {
+        if self.failed.is_empty() {
+            return;
+        }
+        let mut index = 0;
+        for (first, len) in ticket.ranges() {
+            for number in first..first + u64::from(len) {
+                if let Some((datagram, fate, error)) = self.failed.remove(&number) {
+                    receipts.fail(index, SendError::new(datagram, fate, error));
+                }
+                index += 1;
+            }
+        }
+    }
+
+    pub(super) fn wake_first(&mut self, after: &mut After) {
+        if let Some((_, waker)) = self.waiting.front()
+            && !std::mem::replace(&mut self.called, true)
+        {
+            after.wakers.push(waker.clone());
+        }
+    }
+}
+
+impl Account {
+    pub(super) fn is_open(&self, confirm: Confirmation) -> bool {
+        if confirm == Confirmation::Settled { self.undone > 0 } else { self.awaiting > 0 }
+    }
+}
+
+/// Notes that one group is done with datagrams of one admission; gives their credit back once all are.
+pub(super) fn settle(
+    accounts: &mut BTreeMap<u64, Account>,
+    outboxes: &mut BTreeMap<u64, Outbox>,
+    asking: &mut usize,
+    first: u64,
+    items: &[Datagram],
+    after: &mut After,
+) {
+    let Some((&base, account)) = accounts.range_mut(..=first).next_back() else { return };
+    let (mut count, mut size) = (items.len(), 0);
+    match &mut account.owed {
+        None => size = bytes(items),
+        Some(owed) => {
+            count = 0;
+            let from = usize::try_from(first - base).unwrap_or(usize::MAX);
+            for (owed, item) in owed[from..].iter_mut().zip(items) {
+                *owed -= 1;
+                if *owed == 0 {
+                    (count, size) = (count + 1, size + item.view().size());
+                }
+            }
+        }
+    }
+    account.undone -= count;
+    if let Some(outbox) = outboxes.get_mut(&account.outbox) {
+        outbox.held -= count;
+        outbox.held_bytes -= size;
+        outbox.wake_first(after);
+    }
+    if account.undone == 0 {
+        if !account.wakers.is_empty() {
+            *asking = asking.saturating_sub(1);
+        }
+        after.wakers.append(&mut account.wakers);
+        accounts.remove(&base);
+    }
+}

@@ -1,0 +1,142 @@
+//! What a topic knows: outboxes, groups, and what is owed for each admission.
+//!
+//! How it changes when something is sent stands in `sending`, when something is received or settled in
+//! `receiving`; here is what both need.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::content::Taken;
+use super::group::Group;
+use super::outbox::{self, Account, Outbox};
+use crate::driver::Harvest;
+use crate::{Datagram, Error, Events};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) next_number: u64,
+    pub(super) next_id: u64,
+    pub(super) outboxes: BTreeMap<u64, Outbox>,
+    pub(super) groups: BTreeMap<u64, Group>,
+    pub(super) accounts: BTreeMap<u64, Account>,
+    /// Set once nothing is admitted any more: the error of those who try.
+    pub(super) closed: Option<Error>,
+    pub(super) harvest: Harvest,
+    /// Calls that wait for credit, and those that wait for receipts.
+    pub(super) hungry: usize,
+    pub(super) asking: usize,
+    /// Drains, woken whenever something is settled.
+    pub(super) watchers: Vec<Waker>,
+}
+
+/// What is done once the lock is gone.
+#[derive(Default)]
+pub(super) struct After {
+    pub(super) wakers: Vec<Waker>,
+    pub(super) garbage: Vec<Taken>,
+    /// What expired, and who is told.
+    pub(super) expired: Vec<Datagram>,
+    pub(super) told: Option<Events>,
+    pub(super) groups: Vec<Group>,
+}
+
+impl State {
+    pub(super) fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Whether somebody waits for what an acknowledgement would change.
+    pub(super) fn is_watched(&self) -> bool {
+        let full = |group: &Group| group.waiting.iter().any(|member| !group.has_room(*member));
+        self.hungry > 0
+            || self.asking > 0
+            || !self.watchers.is_empty()
+            || self.closed.is_some()
+            || self.groups.values().any(full)
+    }
+
+    /// Drops a group: nothing is owed to it any more.
+    pub(super) fn forget(&mut self, id: u64, after: &mut After) {
+        let Some(mut group) = self.groups.remove(&id) else { return };
+        let awaited = std::iter::from_fn(|| group.next_awaited()).collect::<Vec<_>>();
+        for (number, datagram) in group.undone() {
+            self.settle(number, std::slice::from_ref(&datagram), after);
+        }
+        for number in awaited {
+            self.received(number, after);
+        }
+        after.wakers.extend(group.take_wakers());
+        after.wakers.append(&mut self.watchers);
+        for (_, lot) in &group.lots {
+            after.wakers.append(&mut lot.board.revoke_unheard(0..lot.board.len()));
+        }
+        after.groups.push(group);
+    }
+
+    /// Forgets groups whose last member left long ago, as long as another group is left to hold what is not
+    /// done: nothing is lost while it could still be delivered.
+    pub(super) fn forget_expired(&mut self, now: Duration, after: &mut After) {
+        let expired = |group: &Group| group.forgotten_at().is_some_and(|at| at <= now);
+        let ids = self.groups.iter().filter(|(_, group)| expired(group));
+        let ids: Vec<u64> = ids.map(|(id, _)| *id).collect();
+        for id in ids {
+            if self.groups.values().filter(|group| group.counts()).count() > 1 {
+                self.forget(id, after);
+            }
+        }
+    }
+
+    pub(super) fn next_forgetting(&self) -> Option<Duration> {
+        if self.groups.values().filter(|group| group.counts()).count() < 2 {
+            return None;
+        }
+        self.groups.values().filter_map(Group::forgotten_at).min()
+    }
+
+    /// Notes which admissions a group has received by now.
+    pub(super) fn advance(&mut self, group: u64, after: &mut After) {
+        while let Some(number) = self.groups.get_mut(&group).and_then(Group::next_received) {
+            self.received(number, after);
+        }
+    }
+
+    pub(super) fn received(&mut self, number: u64, after: &mut After) {
+        if let Some(account) = self.accounts.get_mut(&number) {
+            account.awaiting -= 1;
+            if account.awaiting == 0 && !account.wakers.is_empty() {
+                self.asking -= 1;
+                after.wakers.append(&mut account.wakers);
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self, first: u64, items: &[Datagram], after: &mut After) {
+        outbox::settle(
+            &mut self.accounts,
+            &mut self.outboxes,
+            &mut self.asking,
+            first,
+            items,
+            after,
+        );
+    }
+
+    pub(super) fn wake_senders(&mut self, after: &mut After) {
+        self.outboxes.values_mut().for_each(|outbox| outbox.wake_first(after));
+    }
+
+    pub(super) fn wake_members(&mut self, after: &mut After) {
+        self.groups.values_mut().for_each(|group| after.wakers.extend(group.take_wakers()));
+    }
+}
+
+/// Wakes the first member that waits and has room.
+pub(super) fn wake_one(group: &mut Group, after: &mut After) {
+    let ready = |member: &usize| group.has_room(*member);
+    let Some(at) = group.waiting.iter().position(ready) else { return };
+    if let Some(member) = group.waiting.remove(at) {
+        after.wakers.extend(group.members.get_mut(&member).and_then(|m| m.waker.take()));
+    }
+}
