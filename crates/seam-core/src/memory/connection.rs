@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::chair::{Chair, MemoryReceiver, Place};
 use super::config::Config;
 use super::group::Now;
-use super::hook::Hook;
-use super::topic::{Membership, Seat, Topic, Wait};
+use super::port::Port;
+use super::topic::{Membership, Topic};
 use super::transport::{Address, Hub};
 use crate::clock::lock;
-use crate::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender, Settled, Ticket};
+use crate::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender};
 use crate::{
-    Access, Action, Batch, Capabilities, Capability, Clock, Deliveries, Endpoint, Error, Event,
-    Events, Peer, Receipts, Result, Side, Sleep,
+    Access, Action, Capabilities, Capability, Endpoint, Error, Event, Events, Peer, Result, Side,
 };
 
 /// One opened endpoint, or one side of an accepted pair.
@@ -53,33 +53,6 @@ struct Inner {
     /// Whether new receivers are refused.
     draining: bool,
     open: bool,
-}
-
-/// The way out of a connection, shared by its senders; where it leads changes once, at `accept`.
-pub(super) struct Port {
-    lane: Mutex<Lane>,
-    clock: Arc<dyn Clock>,
-}
-
-#[derive(Clone)]
-struct Lane {
-    topic: Arc<Topic>,
-    outbox: u64,
-}
-
-/// The place of a receiver; where it stands changes once, at `accept`.
-struct Chair {
-    place: Mutex<Place>,
-    clock: Arc<dyn Clock>,
-    /// Whether its receiver was dropped.
-    left: AtomicBool,
-}
-
-#[derive(Clone)]
-struct Place {
-    topic: Arc<Topic>,
-    seat: Seat,
-    hook: Arc<Hook>,
 }
 
 impl MemoryConnection {
@@ -356,239 +329,5 @@ impl Inner {
             draining: false,
             open: true,
         }
-    }
-}
-
-impl Port {
-    fn new(topic: Arc<Topic>, config: &Config, context: &OpenContext) -> Arc<Self> {
-        let outbox = topic.register(config.sending(context.events.clone()));
-        let clock = context.clock.clone();
-        Arc::new(Self { lane: Mutex::new(Lane { topic, outbox }), clock })
-    }
-
-    fn lane(&self) -> Lane {
-        lock(&self.lane).clone()
-    }
-
-    /// Nothing was admitted before: there was no receiver. Whoever waits looks again and follows.
-    fn move_to(&self, topic: Arc<Topic>, config: &Config, context: &OpenContext) {
-        let outbox = topic.register(config.sending(context.events.clone()));
-        let old = std::mem::replace(&mut *lock(&self.lane), Lane { topic, outbox });
-        old.topic.disturb();
-        old.topic.unregister(old.outbox);
-    }
-
-    fn cut(&self, now: Duration) -> Vec<crate::SendError> {
-        let lane = self.lane();
-        lane.topic.cut(lane.outbox, now)
-    }
-}
-
-impl Drop for Port {
-    fn drop(&mut self) {
-        let lane = self.lane();
-        lane.topic.unregister(lane.outbox);
-    }
-}
-
-/// A call that waits for credit; leaves the queue when it is dropped.
-struct Admission<'a> {
-    port: &'a Port,
-    lane: Lane,
-    call: Option<u64>,
-}
-
-impl Admission<'_> {
-    /// Where the port leads now; a call that waited elsewhere begins again there.
-    fn follow(&mut self) {
-        let lane = self.port.lane();
-        if !Arc::ptr_eq(&lane.topic, &self.lane.topic) {
-            self.lane = lane;
-            self.call = None;
-        }
-    }
-}
-
-impl Drop for Admission<'_> {
-    fn drop(&mut self) {
-        if self.call.is_some() {
-            let now = self.port.clock.now();
-            self.lane.topic.cancel_admit(self.lane.outbox, &mut self.call, now);
-        }
-    }
-}
-
-#[async_trait]
-impl Sender for Port {
-    async fn admit(&self, batch: &mut Batch) -> Result<()> {
-        let mut admission = Admission { port: self, lane: self.lane(), call: None };
-        let mut timer = Timer::default();
-        poll_fn(|cx| {
-            loop {
-                admission.follow();
-                let now = self.clock.now();
-                let Admission { lane, call, .. } = &mut admission;
-                match lane.topic.poll_admit(lane.outbox, batch, call, now, cx) {
-                    Wait::Ready(outcome) => return Poll::Ready(outcome),
-                    Wait::Until(due) if timer.poll(&*self.clock, due, cx).is_pending() => {
-                        return Poll::Pending;
-                    }
-                    Wait::Until(_) => {}
-                }
-            }
-        })
-        .await
-    }
-
-    async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
-        let lane = self.lane();
-        poll_fn(|cx| lane.topic.poll_receipts(lane.outbox, ticket, self.clock.now(), cx)).await
-    }
-
-    fn withdraw(&self, ticket: Ticket) -> Receipts {
-        let lane = self.lane();
-        lane.topic.withdraw(lane.outbox, &ticket, self.clock.now())
-    }
-
-    fn forget(&self, ticket: &Ticket) {
-        let lane = self.lane();
-        lane.topic.forget(lane.outbox, ticket);
-    }
-}
-
-impl Place {
-    fn new(topic: Arc<Topic>, membership: Membership, context: &OpenContext) -> Self {
-        let seat = topic.join(membership);
-        let hook = Hook {
-            topic: topic.clone(),
-            group: seat.group,
-            events: context.events.clone(),
-            clock: context.clock.clone(),
-            late: AtomicU64::new(0),
-        };
-        Self { topic, seat, hook: Arc::new(hook) }
-    }
-}
-
-impl Chair {
-    fn place(&self) -> Place {
-        lock(&self.place).clone()
-    }
-
-    fn has_left(&self) -> bool {
-        self.left.load(Ordering::Acquire)
-    }
-
-    /// Whether its receiver is gone and nothing of it is in hand.
-    fn is_over(&self) -> bool {
-        let place = self.place();
-        self.has_left() && !place.topic.is_member(place.seat)
-    }
-
-    fn move_to(&self, topic: Arc<Topic>, membership: Membership) {
-        let mut place = lock(&self.place);
-        let seat = topic.join(membership);
-        let hook = Hook {
-            topic: topic.clone(),
-            group: seat.group,
-            events: place.hook.events.clone(),
-            clock: self.clock.clone(),
-            late: AtomicU64::new(0),
-        };
-        let old = std::mem::replace(&mut *place, Place { topic, seat, hook: Arc::new(hook) });
-        drop(place);
-        old.topic.leave(old.seat, self.clock.now());
-    }
-}
-
-struct MemoryReceiver {
-    chair: Arc<Chair>,
-}
-
-impl Drop for MemoryReceiver {
-    fn drop(&mut self) {
-        self.chair.left.store(true, Ordering::Release);
-        let place = self.chair.place();
-        place.topic.leave(place.seat, self.chair.clock.now());
-    }
-}
-
-/// A receive that waits; hands on what it was woken for when it is dropped.
-struct Receiving<'a> {
-    chair: &'a Chair,
-    waiting: bool,
-}
-
-impl Drop for Receiving<'_> {
-    fn drop(&mut self) {
-        if self.waiting {
-            let place = self.chair.place();
-            place.topic.cancel_receive(place.seat);
-        }
-    }
-}
-
-#[async_trait]
-impl Receiver for MemoryReceiver {
-    async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool> {
-        let chair = &*self.chair;
-        let mut receiving = Receiving { chair, waiting: false };
-        let mut timer = Timer::default();
-        poll_fn(|cx| {
-            loop {
-                let place = chair.place();
-                let Place { topic, seat, hook } = &place;
-                let now = Now { monotonic: chair.clock.now(), wall: chair.clock.wall() };
-                match topic.poll_receive(*seat, max, into, hook, now, cx) {
-                    Wait::Ready(more) => {
-                        receiving.waiting = false;
-                        return Poll::Ready(Ok(more));
-                    }
-                    Wait::Until(due) => {
-                        receiving.waiting = true;
-                        // Moved while we looked: look again where we stand now.
-                        let moved = !Arc::ptr_eq(&chair.place().topic, topic);
-                        if !moved && timer.poll(&*chair.clock, due, cx).is_pending() {
-                            return Poll::Pending;
-                        }
-                    }
-                }
-            }
-        })
-        .await
-    }
-
-    async fn settled(&mut self) -> Result<Settled> {
-        let place = self.chair.place();
-        place.topic.harvest(self.chair.clock.now());
-        Ok(Settled { late: place.hook.late.swap(0, Ordering::Relaxed) })
-    }
-}
-
-/// A timer that is made only when there is something to wait for, and again only when that changes.
-#[derive(Default)]
-struct Timer(Option<(Duration, Sleep)>);
-
-impl Timer {
-    /// Ready once `due` has come; pending for ever without one.
-    fn poll(
-        &mut self,
-        clock: &dyn Clock,
-        due: Option<Duration>,
-        cx: &mut std::task::Context<'_>,
-    ) -> Poll<()> {
-        let Some(due) = due else {
-            self.0 = None;
-            return Poll::Pending;
-        };
-        if self.0.as_ref().is_none_or(|(at, _)| *at != due) {
-            self.0 = Some((due, clock.sleep(due.saturating_sub(clock.now()))));
-        }
-        let Some((_, sleep)) = &mut self.0 else { return Poll::Pending };
-        let ready = sleep.as_mut().poll(cx);
-        if ready.is_ready() {
-            self.0 = None;
-        }
-        ready
     }
 }

@@ -5,9 +5,10 @@
 //! - `outbox`: what one connection has sent, and what is owed for it.
 //! - `state`, `sending`, `receiving`: what a topic knows, and how that changes. No lock, waker call or wait.
 //! - `topic`, `hook`: one direction of an address: one lock around the state, and who is woken after it.
-//! - `connection`: the driver's connection, sender and receiver over topics.
+//! - `connection`, `port`, `chair`: the driver's connection, sender and receiver over topics.
 //! - `transport`: addresses by name, and the lobby of clients that wait for `accept`.
 
+mod chair;
 mod config;
 mod connection;
 mod content;
@@ -15,9 +16,11 @@ mod group;
 mod hook;
 mod lot;
 mod outbox;
+mod port;
 mod receiving;
 mod sending;
 mod state;
+mod timer;
 mod topic;
 mod transport;
 
