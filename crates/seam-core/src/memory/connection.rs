@@ -146,15 +146,10 @@ impl MemoryConnection {
         Now { monotonic: self.context.clock.now(), wall: self.context.clock.wall() }
     }
 
-    fn chair(&self, topic: &Arc<Topic>, membership: Membership) -> Box<MemoryReceiver> {
+    fn chair(&self, topic: &Arc<Topic>, membership: Membership) -> Arc<Chair> {
         let place = Place::new(topic.clone(), membership, &self.context);
         let clock = self.context.clock.clone();
-        let left = AtomicBool::new(false);
-        let chair = Arc::new(Chair { place: Mutex::new(place), clock, left });
-        let mut inner = lock(&self.inner);
-        inner.seats.retain(|chair| !chair.is_over());
-        inner.seats.push(chair.clone());
-        Box::new(MemoryReceiver { chair })
+        Arc::new(Chair { place: Mutex::new(place), clock, left: AtomicBool::new(false) })
     }
 
     fn places(&self) -> Vec<Place> {
@@ -232,13 +227,25 @@ impl Connection for MemoryConnection {
             (inner.inbound.clone(), inner.pair.is_some())
         };
         let membership = if paired { self.config.alone() } else { self.config.membership() };
-        Ok(self.chair(&topic, membership))
+        let chair = self.chair(&topic, membership);
+        let mut inner = lock(&self.inner);
+        inner.seats.retain(|chair| !chair.is_over());
+        inner.seats.push(chair.clone());
+        let inbound = inner.inbound.clone();
+        drop(inner);
+        if !Arc::ptr_eq(&inbound, &topic) {
+            // A server accepted us meanwhile; its move did not find this chair.
+            chair.move_to(inbound, self.config.alone());
+        }
+        Ok(Box::new(MemoryReceiver { chair }))
     }
 
     async fn caller(&self) -> Result<Caller> {
         let sender = self.sender().await?;
         let topic = Topic::new(self.endpoint.to_string());
-        let receiver = self.chair(&topic, self.config.alone());
+        // No seat: handlers may ask while the connection drains, so replies come until it is closed.
+        let chair = self.chair(&topic, self.config.alone());
+        let receiver = Box::new(MemoryReceiver { chair });
         let reply_to = self.hub.add_replies(&topic);
         lock(&self.inner).replies.push(topic);
         Ok(Caller::new(sender, receiver, Bytes::from(reply_to)))

@@ -124,6 +124,11 @@ impl Group {
         self.name != Name::Private
     }
 
+    /// Whether it gets what is admitted now: a throw-away group only while its receiver lives.
+    pub(super) fn is_open(&self) -> bool {
+        self.counts() || self.has_live_member()
+    }
+
     pub(super) fn has_live_member(&self) -> bool {
         self.members.values().any(|member| member.live)
     }
@@ -317,8 +322,8 @@ impl Group {
         found.map(|(_, taken, at)| taken.items()[at].clone())
     }
 
-    /// Every datagram that is not done here, by number.
-    pub(super) fn undone(&self) -> Vec<(u64, Datagram)> {
+    /// Every datagram that waits here, by number.
+    pub(super) fn queued(&self) -> Vec<(u64, Datagram)> {
         let mut all = Vec::new();
         for run in &self.queue {
             all.extend((run.first..).zip(run.items().iter().cloned()));
@@ -326,6 +331,12 @@ impl Group {
         let parked = self.members.values().flat_map(|member| member.parked.iter());
         let singles = self.returned.values().chain(self.delayed.values()).chain(parked);
         all.extend(singles.map(|single| (single.number, single.datagram.clone())));
+        all
+    }
+
+    /// Every datagram that is not done here, by number.
+    pub(super) fn undone(&self) -> Vec<(u64, Datagram)> {
+        let mut all = self.queued();
         for (_, taken, at) in self.lots.iter().flat_map(|(_, lot)| lot.open()) {
             all.push((taken.first() + super::content::number(at), taken.items()[at].clone()));
         }

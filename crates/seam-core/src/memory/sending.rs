@@ -100,21 +100,22 @@ impl State {
         let enveloped = batch.has_envelopes();
         let content = fill(batch, count, first, topic);
         let run = Run { content, from: 0, len: count, first, enveloped };
-        let mut awaiting = 0;
-        for group in self.groups.values_mut() {
+        let (mut awaiting, mut groups) = (0, 0usize);
+        for group in self.groups.values_mut().filter(|group| group.is_open()) {
+            groups += 1;
             if !group.append(run.clone(), size) {
                 awaiting += 1;
             }
             wake_one(group, after);
         }
-        let groups = u16::try_from(self.groups.len()).unwrap_or(u16::MAX);
+        let owing = u16::try_from(groups).unwrap_or(u16::MAX);
         let account = Account {
             len: count,
             outbox: outbox_id,
-            groups: self.groups.len(),
+            groups,
             awaiting,
             undone: count,
-            owed: (groups > 1).then(|| vec![groups; count].into()),
+            owed: (owing > 1).then(|| vec![owing; count].into()),
             given_back: Vec::new(),
             forgotten: false,
             wakers: Vec::new(),

@@ -75,6 +75,19 @@ impl State {
         after.groups.push(group);
     }
 
+    /// Drops what waits for a throw-away group whose receiver is gone; what is in hand may still be settled.
+    pub(super) fn forget_queued(&mut self, id: u64, after: &mut After) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        for (number, datagram) in group.queued() {
+            if let Some(group) = self.groups.get_mut(&id)
+                && group.extract(number).is_some()
+            {
+                group.settle_waiting(&datagram);
+                self.settle(number, std::slice::from_ref(&datagram), after);
+            }
+        }
+    }
+
     /// Forgets groups whose last member left long ago, as long as another group is left to hold what is not
     /// done: nothing is lost while it could still be delivered.
     pub(super) fn forget_expired(&mut self, now: Duration, after: &mut After) {

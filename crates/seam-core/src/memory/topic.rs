@@ -145,10 +145,12 @@ impl Topic {
             let waker = group.members.get_mut(&seat.member).and_then(|m| m.waker.take());
             after.wakers.extend(waker);
             group.leave(seat.member, now);
-            let private = group.name == Name::Private && group.members.is_empty();
-            wake_one(group, after);
-            if private {
+            if group.is_open() {
+                wake_one(group, after);
+            } else if group.members.is_empty() {
                 state.forget(seat.group, after);
+            } else {
+                state.forget_queued(seat.group, after);
             }
         });
     }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use seam_core::{
-    Clock, Datagram, Deliveries, Error, Fate, Memory, Receiver, Registry, Sender, VirtualClock,
+    Batch, Clock, Datagram, Deliveries, Error, Fate, Memory, Receiver, Registry, Sender,
+    VirtualClock,
 };
 
 use crate::hand::{Task, now};
@@ -212,4 +213,50 @@ fn a_receiver_with_room_again_knows_of_what_is_delayed() {
     next.still_waits();
     clock.advance(Duration::from_secs(5));
     assert_eq!(next.woken().unwrap().unwrap().note().attempt, 2);
+}
+
+#[test]
+fn a_throw_away_group_ends_with_its_receiver() {
+    let (registry, clock) = memory();
+    clock.block_on(async {
+        let mut kept = registry.receiver("memory://orders").await.unwrap();
+        let seen = registry.server("memory://orders?private").await.unwrap();
+        let mut receiver = seen.receiver().await.unwrap();
+        let sender = registry.sender("memory://orders?confirm=settled&credit=2").await.unwrap();
+        let mut batch: Batch = (0..2).map(|tag| Datagram::new("x").with_tag(tag)).collect();
+        let mut first = sender.admit(&mut batch).await.unwrap();
+        let in_hand = receiver.next().await.unwrap().unwrap();
+        drop(receiver);
+        // What was not taken is owed to it no more; what is in hand still is.
+        for _ in 0..2 {
+            kept.next().await.unwrap().unwrap().ack().unwrap();
+        }
+        let mut ticket = sender.try_send(Datagram::new("y")).unwrap();
+        kept.next().await.unwrap().unwrap().ack().unwrap();
+        assert!(ticket.receipts().await.all_ok(), "it came after the group's receiver was gone");
+        in_hand.ack().unwrap();
+        assert!(first.receipts().await.all_ok());
+    });
+}
+
+#[test]
+fn a_handler_may_ask_while_its_connection_drains() {
+    let (registry, clock) = memory();
+    clock.block_on(async {
+        let prices = registry.server("memory://prices").await.unwrap();
+        let mut asked = prices.receiver().await.unwrap();
+        let shop = registry.client("memory://prices").await.unwrap();
+        let second = Duration::from_secs(1);
+        let asking = shop.request(Datagram::new("apples?"), second);
+        let answering = async {
+            let request = asked.next().await.unwrap().unwrap();
+            let draining = shop.drain(second);
+            let replying = request.reply(Datagram::new("12"));
+            let (drained, replied) = futures_util::future::join(draining, replying).await;
+            replied.unwrap();
+            assert!(drained.unwrap().is_clean());
+        };
+        let (answer, ()) = futures_util::future::join(asking, answering).await;
+        assert_eq!(answer.unwrap().payload(), Some(&b"12"[..]));
+    });
 }
