@@ -122,14 +122,17 @@ impl Deliveries {
 
     /// The datagrams not yet lent, in order, to look at before settling them as a whole.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
-        self.items()[self.next..].iter().map(Datagram::view)
+        let places = self.next..self.items().len();
+        places.filter(|at| !self.is_gone(*at)).map(|at| self.items()[at].view())
     }
 
     /// Acknowledges every delivery not yet lent, and publishes.
     pub fn ack_all(&mut self) {
         for at in self.next..self.items().len() {
-            let (word, bit) = place(count(at));
-            self.done[word] |= bit;
+            if !self.is_gone(at) {
+                let (word, bit) = place(count(at));
+                self.done[word] |= bit;
+            }
         }
         self.next = self.items().len();
         self.publish();
@@ -254,6 +257,12 @@ impl Deliveries {
         let over: Vec<u32> = over.map(|(index, _)| *index).collect();
         self.sparse |= !over.is_empty();
         over.into_iter().map(|index| self.take(index)).collect()
+    }
+
+    /// Whether the delivery is no longer this container's to settle.
+    fn is_gone(&self, at: usize) -> bool {
+        let (word, bit) = place(count(at));
+        self.gone[word] & bit != 0
     }
 
     /// Whether the delivery is settled already, or expired and therefore discarded now.

@@ -1,6 +1,10 @@
 //! What layers that give deliveries up build on.
 
-use seam_core::{Datagram, Envelope, Memory, Registry, VirtualClock, dead_letter};
+use std::time::Duration;
+
+use seam_core::{
+    Clock, Datagram, Deliveries, Envelope, Memory, Registry, View, VirtualClock, dead_letter,
+};
 
 #[test]
 fn a_letter_of_as_many_headers_as_fit_still_goes_out() {
@@ -40,6 +44,42 @@ fn attempts_made_here_count_for_retry_and_dead_letter() {
         let letter = parked.next().await.unwrap().unwrap();
         let attempts = letter.view().header(dead_letter::ATTEMPTS).cloned();
         assert_eq!(attempts, Some(3u32.into()));
+        letter.ack().unwrap();
+    });
+}
+
+#[test]
+fn what_is_given_up_is_not_settled_with_the_rest_of_its_batch() {
+    let clock = VirtualClock::new();
+    let registry = Registry::new().with(Memory::new()).with_clock(clock.clone());
+    clock.block_on(async {
+        let uri = "memory://orders?retry=2&dead_letter=memory%3A%2F%2Fparked%3Fsend_timeout%3D1s";
+        let mut receiver = registry.receiver(uri).await.unwrap();
+        let sender = registry.sender("memory://orders").await.unwrap();
+        sender.send(Datagram::new("tried twice")).await.unwrap();
+        sender.send(Datagram::new("tried too often")).await.unwrap();
+        let first = receiver.next().await.unwrap();
+        drop(receiver.next().await.unwrap());
+        drop(receiver.next().await.unwrap());
+        drop(first);
+        let mut deliveries = Deliveries::new();
+        assert!(receiver.receive(8, &mut deliveries).await.unwrap());
+        let payloads: Vec<_> = deliveries.views().map(View::payload).collect();
+        assert_eq!(payloads, [Some(&b"tried twice"[..])]);
+        deliveries.ack_all();
+        // Nobody is there to get the letter: it fails, and must not be lost with what was acknowledged.
+        let until = clock.now() + Duration::from_secs(5);
+        let receiving = receiver.receive(8, &mut deliveries);
+        assert!(seam_core::clock::deadline(&clock, until, receiving).await.is_none());
+        let mut parked = registry.receiver("memory://parked").await.unwrap();
+        let mut receiving = std::pin::pin!(receiver.receive(8, &mut deliveries));
+        let mut next = std::pin::pin!(parked.next());
+        let letter = std::future::poll_fn(|cx| {
+            assert!(receiving.as_mut().poll(cx).is_pending(), "nothing else is there");
+            next.as_mut().poll(cx)
+        });
+        let letter = letter.await.unwrap().unwrap();
+        assert_eq!(letter.view().payload(), Some(&b"tried too often"[..]));
         letter.ack().unwrap();
     });
 }
