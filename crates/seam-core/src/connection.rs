@@ -177,7 +177,9 @@ impl Connection {
         let draining = shared.with_dead_letters(self.0.driver.drain(deadline));
         let drained = draining.instrument(telemetry::drain(&shared.endpoint)).await;
         shared.events.set_state(State::Closed);
-        drained.map_err(|error| shared.name(error))
+        let Drained { unsettled, unsent } = drained.map_err(|error| shared.name(error))?;
+        let unsent = unsent.into_iter().map(|error| shared.name_unsent(error)).collect();
+        Ok(Drained { unsettled, unsent })
     }
 }
 

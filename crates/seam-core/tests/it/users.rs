@@ -326,6 +326,21 @@ fn what_is_missing_is_named_in_one_line() {
 }
 
 #[test]
+fn what_is_closed_is_named_as_it_was_opened() {
+    let (registry, _) = memory();
+    let billing = now(registry.server("memory://orders?group=billing")).unwrap();
+    let _receiver = now(billing.receiver()).unwrap();
+    let client = now(registry.client("memory://orders?confirm=settled")).unwrap();
+    let sender = now(client.sender()).unwrap();
+    let mut ticket = sender.try_send(Datagram::new("1")).unwrap();
+    let closed = "the connection to memory://orders?confirm=settled is closed; open a new one";
+    let drained = now(client.drain(Duration::ZERO)).unwrap();
+    assert_eq!(drained.unsent[0].error().to_string(), closed);
+    assert_eq!(now(ticket.receipts()).failed()[0].1.error().to_string(), closed);
+    assert_eq!(now(sender.send(Datagram::new("2"))).unwrap_err().error().to_string(), closed);
+}
+
+#[test]
 fn no_secret_is_shown_by_anything_opened() {
     let (registry, _) = memory();
     let uri = "memory://orders?dead_letter=memory%3A%2F%2Fuser%3Ahunter2%40parked";
