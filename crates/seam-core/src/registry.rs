@@ -242,7 +242,13 @@ impl Registry {
     async fn route_dead_letters(&self, connection: &Connection) -> Result<()> {
         let shared = connection.shared();
         let Some(uri) = shared.endpoint.dead_letter() else { return Ok(()) };
-        let sender = self.open(self.endpoint(uri)?, Side::Client).await?.sender().await?;
+        let endpoint = self.endpoint(uri).map_err(|error| match error {
+            Error::InvalidEndpoint { reason } => {
+                Error::invalid_endpoint(format!("in `dead_letter`: {reason}"))
+            }
+            other => other,
+        })?;
+        let sender = self.open(endpoint, Side::Client).await?.sender().await?;
         let origin = shared.endpoint.to_string();
         let route = Arc::new(DeadLetters::new(sender, shared.events.clone(), origin));
         shared.dead_letters.get_or_init(|| route);

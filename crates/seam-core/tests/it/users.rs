@@ -307,6 +307,17 @@ fn a_dead_letter_without_an_endpoint_for_it_is_refused() {
 }
 
 #[test]
+fn what_is_wrong_in_the_uri_of_dead_letters_is_told_as_theirs() {
+    let (registry, _) = memory();
+    let uri = "memory://orders?dead_letter=memory%3A%2F%2Fparked%3Fcerdit=3";
+    assert_eq!(
+        now(registry.server(uri)).unwrap_err().to_string(),
+        "invalid endpoint: in `dead_letter`: unknown parameter `cerdit` for `memory`; \
+         did you mean `credit`?"
+    );
+}
+
+#[test]
 fn the_hook_decides_who_may_send_and_receive() {
     let (registry, _) = memory();
     let registry = registry.authorise(|access| access.action != Action::Receive);
