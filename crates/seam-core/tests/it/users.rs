@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt, stream};
 use seam_core::{
-    Action, Capability, Datagram, Deliveries, Error, Event, Events, Fate, Registry, State, Value,
-    dead_letter,
+    Action, Capability, Datagram, Deliveries, Error, Event, Events, Fate, Registry, Side, State,
+    Value, dead_letter,
 };
 
 use crate::hand::{Task, now};
@@ -304,6 +304,8 @@ fn a_dead_letter_without_an_endpoint_for_it_is_refused() {
     delivery.ack().unwrap();
     let error = now(registry.server("memory://orders?retry=2")).unwrap_err();
     assert!(error.to_string().contains("`retry` needs a `dead_letter`"), "{error}");
+    let checked = registry.check("memory://orders?retry=2", Side::Server).unwrap_err();
+    assert_eq!(checked.to_string(), error.to_string());
 }
 
 #[test]
