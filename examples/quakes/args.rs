@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URI")]
     pub(crate) parked: Option<String>,
 
-    /// Do one half, for two processes; `work` ends by Ctrl-C, or by --idle.
+    /// Do one half, for two processes, by a URI that reaches beyond one; `work` ends by Ctrl-C, or by --idle.
     #[arg(long, value_enum)]
     pub(crate) only: Option<Only>,
 

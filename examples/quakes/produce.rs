@@ -1,5 +1,6 @@
 //! Producers: each sends the records of its own networks, so that the order of a network is one sender's.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +135,10 @@ impl Producer {
         sent: Vec<(Stamp, Datagram)>,
         errors: Option<SendErrors>,
     ) -> Vec<(Stamp, Datagram)> {
+        if let Some(errors) = &errors {
+            // The progress of a run is no reason to fail where nobody reads it.
+            drop(writeln!(std::io::stderr(), "quakes: {}: {errors}", self.name));
+        }
         let failed = errors.map(|errors| errors.failed).unwrap_or_default();
         let mut again = Vec::new();
         for error in &failed {

@@ -418,12 +418,16 @@ impl Receipts {
 
     /// Puts `error` in the place of [`Error::Withdrawn`].
     pub(crate) fn blame(&mut self, error: &Error) {
-        for (_, failed) in &mut self.failed {
-            if matches!(failed.error(), Error::Withdrawn) {
-                let taken = SendError::new(Datagram::empty(), Fate::NotSent, Error::Full);
-                *failed = std::mem::replace(failed, taken).because(error.clone());
-            }
-        }
+        self.change(|failed| match failed.error() {
+            Error::Withdrawn => failed.because(error.clone()),
+            _ => failed,
+        });
+    }
+
+    /// Puts what `change` makes of each failure in its place.
+    pub(crate) fn change(&mut self, change: impl Fn(SendError) -> SendError) {
+        let all = std::mem::take(&mut self.failed).into_iter();
+        self.failed = all.map(|(index, failed)| (index, change(failed))).collect();
     }
 
     pub(crate) fn into_one(mut self) -> Result<Receipt, SendError> {

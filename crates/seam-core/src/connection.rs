@@ -92,6 +92,24 @@ impl Connection {
     ///
     /// `reply_to` and `correlation_id` are set here, and must be empty. Servers see a request at least once.
     ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use seam_core::{Datagram, Memory, Registry};
+    /// # smol::block_on(async {
+    /// # let registry = Registry::new().with(Memory::new());
+    /// let mut requests = registry.receiver("memory://sum").await?;
+    /// let client = registry.client("memory://sum").await?;
+    /// let asking = client.request(Datagram::new("1 + 2"), Duration::from_secs(5));
+    /// let serving = async {
+    ///     let Some(request) = requests.next().await? else { return Ok(()) };
+    ///     request.reply(Datagram::new("3")).await
+    /// };
+    /// let (answer, served) = futures_util::join!(asking, serving);
+    /// assert_eq!(answer?.payload(), Some(&b"3"[..]));
+    /// served
+    /// # }).unwrap();
+    /// ```
+    ///
     /// Cancel safety: dropping it gives the request up; it may be served, and its reply is counted as late.
     ///
     /// # Errors
@@ -110,6 +128,25 @@ impl Connection {
     /// The next peer, as a connection of its own; `None` once the endpoint listens no more.
     ///
     /// Excludes [`Connection::receiver`]. A peer has departed when its receiver ends.
+    ///
+    /// ```
+    /// # use seam_core::{Datagram, Memory, Registry};
+    /// # smol::block_on(async {
+    /// # let registry = Registry::new().with(Memory::new());
+    /// let hall = registry.server("memory://chat").await?;
+    /// let anna = registry.client("memory://chat").await?;
+    /// let (to_hall, mut from_hall) = (anna.sender().await?, anna.receiver().await?);
+    ///
+    /// let peer = hall.accept().await?.expect("anna has come");
+    /// let (to_anna, mut from_anna) = (peer.sender().await?, peer.receiver().await?);
+    /// to_hall.send(Datagram::new("hello")).await?;
+    /// if let Some(line) = from_anna.next().await? {
+    ///     to_anna.send(line.datagram().clone()).await?;
+    ///     line.ack()?;
+    /// }
+    /// # from_hall.next().await?.expect("it was sent back").ack()?;
+    /// # Ok::<(), seam_core::Error>(()) }).unwrap();
+    /// ```
     ///
     /// Cancel safety: dropping it loses no peer.
     ///
@@ -166,6 +203,27 @@ impl Connection {
     /// A [`Deliveries`](crate::Deliveries) that still holds verdicts must be published or dropped, or the
     /// drain waits for them to its deadline.
     ///
+    /// Each connection of a program is drained by itself, all at once or those that send last. What was
+    /// handed to a receiving side and not settled by it is told to its *sender*, in [`Drained::unsent`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use seam_core::{Datagram, Memory, Registry};
+    /// # smol::block_on(async {
+    /// # let registry = Registry::new().with(Memory::new());
+    /// # let server = registry.server("memory://orders").await?;
+    /// # let _receiver = server.receiver().await?;
+    /// # let client = registry.client("memory://orders").await?;
+    /// client.sender().await?.send(Datagram::new("12 apples")).await?;
+    /// // Nobody has received it, and we do not wait.
+    /// let left = client.drain(Duration::ZERO).await?;
+    /// for unsent in &left.unsent {
+    ///     eprintln!("{unsent}");
+    /// }
+    /// assert!(!left.is_clean());
+    /// # Ok::<(), seam_core::Error>(()) }).unwrap();
+    /// ```
+    ///
     /// Cancel safety: dropping it leaves the connection draining; call it again.
     ///
     /// # Errors
@@ -177,7 +235,9 @@ impl Connection {
         let draining = shared.with_dead_letters(self.0.driver.drain(deadline));
         let drained = draining.instrument(telemetry::drain(&shared.endpoint)).await;
         shared.events.set_state(State::Closed);
-        drained.map_err(|error| shared.name(error))
+        let Drained { unsettled, unsent } = drained.map_err(|error| shared.name(error))?;
+        let unsent = unsent.into_iter().map(|error| shared.name_unsent(error)).collect();
+        Ok(Drained { unsettled, unsent })
     }
 }
 

@@ -291,18 +291,28 @@ impl std::fmt::Display for Fate {
 
 /// A datagram that was not receipted, given back with its [`Fate`] and the cause.
 ///
-/// One pointer wide, so that a result costs nothing while all goes well.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {}", .0.fate, .0.error)]
-pub struct SendError(#[source] Box<Unsent>);
+/// One pointer wide, so that a result costs nothing while all goes well. Made into an [`Error`], as `?` does
+/// in a function that returns one, it keeps the cause alone: the datagram and its fate are lost.
+#[derive(Debug)]
+pub struct SendError(Box<Unsent>);
 
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
+#[derive(Debug)]
 struct Unsent {
     datagram: Datagram,
     fate: Fate,
-    #[source]
     error: Error,
+}
+
+impl std::fmt::Display for SendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.0.fate, self.0.error)
+    }
+}
+
+impl std::error::Error for SendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0.error)
+    }
 }
 
 impl SendError {
@@ -347,5 +357,22 @@ impl SendError {
 impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
         error.0.error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_datagram_given_back_says_its_cause_once() {
+        let error = SendError::new(Datagram::new("x"), Fate::NotSent, Error::Full);
+        let cause = error.source().unwrap();
+        assert!(matches!(cause.downcast_ref(), Some(Error::Full)));
+        assert_eq!(error.to_string(), format!("not sent: {cause}"));
+        assert!(cause.source().is_none());
+        assert_eq!(size_of::<SendError>(), size_of::<usize>());
     }
 }

@@ -131,10 +131,7 @@ impl Registry {
         Error: From<U::Error>,
     {
         let endpoint = self.endpoint(uri)?;
-        let (transport, _) = self.find(endpoint.scheme())?;
-        let capabilities = transport.check(&endpoint, side)?;
-        endpoint.check_capabilities(&capabilities)?;
-        Ok(capabilities)
+        self.promised(&endpoint, side)
     }
 
     /// Opens `uri` to send and to call; on links, dials.
@@ -204,6 +201,19 @@ impl Registry {
         transport.remove(&endpoint).await
     }
 
+    /// What `endpoint` promises at least; an error where it asks for more than that, or for half of something.
+    fn promised(&self, endpoint: &Endpoint, side: Side) -> Result<Capabilities> {
+        let (transport, _) = self.find(endpoint.scheme())?;
+        let promised = transport.check(endpoint, side)?;
+        endpoint.check_capabilities(&promised)?;
+        if endpoint.attempts().is_some() && endpoint.dead_letter().is_none() {
+            return Err(Error::invalid_endpoint(
+                "`retry` needs a `dead_letter` to send to what was tried too often",
+            ));
+        }
+        Ok(promised)
+    }
+
     /// Boxed, since the dead letters of one endpoint may go to another of this registry.
     fn open(&self, endpoint: Endpoint, side: Side) -> Opening<'_> {
         let span = telemetry::open(&endpoint, side);
@@ -212,13 +222,7 @@ impl Registry {
 
     async fn open_unboxed(&self, endpoint: Endpoint, side: Side) -> Result<Connection> {
         let (transport, _) = self.find(endpoint.scheme())?;
-        let promised = transport.check(&endpoint, side)?;
-        endpoint.check_capabilities(&promised)?;
-        if endpoint.attempts().is_some() && endpoint.dead_letter().is_none() {
-            return Err(Error::invalid_endpoint(
-                "`retry` needs a `dead_letter` to send to what was tried too often",
-            ));
-        }
+        self.promised(&endpoint, side)?;
         let events = Events::new();
         let context = OpenContext::new(side, self.clock.clone())
             .with_authorise(self.authorise.clone())
@@ -242,7 +246,13 @@ impl Registry {
     async fn route_dead_letters(&self, connection: &Connection) -> Result<()> {
         let shared = connection.shared();
         let Some(uri) = shared.endpoint.dead_letter() else { return Ok(()) };
-        let sender = self.open(self.endpoint(uri)?, Side::Client).await?.sender().await?;
+        let endpoint = self.endpoint(uri).map_err(|error| match error {
+            Error::InvalidEndpoint { reason } => {
+                Error::invalid_endpoint(format!("in `dead_letter`: {reason}"))
+            }
+            other => other,
+        })?;
+        let sender = self.open(endpoint, Side::Client).await?.sender().await?;
         let origin = shared.endpoint.to_string();
         let route = Arc::new(DeadLetters::new(sender, shared.events.clone(), origin));
         shared.dead_letters.get_or_init(|| route);

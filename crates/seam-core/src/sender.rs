@@ -485,6 +485,7 @@ impl Ticket {
         receipts.insert_rejected(std::mem::take(&mut self.rejected));
         add(&self.shared.events.counters().receipted, receipts.receipted());
         if !receipts.all_ok() {
+            receipts.change(|failed| self.shared.name_unsent(failed));
             self.shared.count_failures(receipts.failed());
         }
         receipts

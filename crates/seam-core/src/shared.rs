@@ -50,13 +50,23 @@ impl Shared {
         })
     }
 
-    /// Puts this endpoint's name into an error of a driver that did not say one.
+    /// Puts this endpoint's name into an error of a driver that did not say one, or said that of whoever
+    /// opened the address first.
     pub(crate) fn name(&self, error: Error) -> Error {
         match error {
+            Error::Closed { .. } => self.closed(),
             Error::Unsupported { capability, remedy, .. } => {
                 Error::Unsupported { endpoint: self.endpoint.to_string(), capability, remedy }
             }
             other => other,
+        }
+    }
+
+    /// As [`Shared::name`], for a datagram that was given back.
+    pub(crate) fn name_unsent(&self, error: SendError) -> SendError {
+        match error.error() {
+            Error::Closed { .. } => error.because(self.closed()),
+            _ => error,
         }
     }
 

@@ -13,7 +13,7 @@ use seam_core::{Delivery, Error, SendError, Sender, dead_letter};
 /// use seam_core::{Datagram, Memory, Registry, VirtualClock, dead_letter};
 /// use seam_layers::DeadLetter;
 ///
-/// # let clock = VirtualClock::new();
+/// let clock = VirtualClock::new(); // `seam::registry()` brings a real one
 /// # clock.clone().block_on(async {
 /// let registry = Registry::new().with(Memory::new()).with_clock(clock);
 /// let mut receiver = registry.receiver("memory://orders").await?;

@@ -18,7 +18,7 @@ use crate::{DeadLetter, Exponential, Job, Outcome, RetryPolicy, Stop};
 /// use seam_core::{Datagram, Memory, Registry, VirtualClock};
 /// use seam_layers::{Job, Stop, lanes};
 ///
-/// # let clock = VirtualClock::new();
+/// let clock = VirtualClock::new(); // `seam::registry()` brings a real one
 /// # clock.clone().block_on(async {
 /// let registry = Registry::new().with(Memory::new()).with_clock(clock);
 /// let receiver = registry.receiver("memory://orders").await?;

@@ -14,7 +14,7 @@
 //! use seam_core::{Datagram, Memory, Registry, Verdict, VirtualClock};
 //! use seam_layers::{DeadLetter, Exponential, Job, lanes};
 //!
-//! # let clock = VirtualClock::new();
+//! let clock = VirtualClock::new(); // `seam::registry()` brings a real one
 //! # clock.clone().block_on(async {
 //! let registry = Registry::new().with(Memory::new()).with_clock(clock);
 //! let server = registry.server("memory://orders").await?;
@@ -34,16 +34,10 @@
 //! });
 //! let drained = async {
 //!     let letter = parked.next().await?.expect("the fifth attempt was the last");
-//!     assert_eq!(letter.payload_text(), "no apples");
+//!     assert_eq!(letter.datagram().payload(), Some(&b"no apples"[..]));
 //!     letter.ack()?;
 //!     server.drain(Duration::from_secs(10)).await
 //! };
-//! # trait Text { fn payload_text(&self) -> String; }
-//! # impl Text for seam_core::Delivery {
-//! #     fn payload_text(&self) -> String {
-//! #         String::from_utf8_lossy(self.view().payload().unwrap_or_default()).into_owned()
-//! #     }
-//! # }
 //! let (summary, drained) = futures_util::future::join(worker, drained).await;
 //! let summary = summary?;
 //! assert_eq!((summary.handled, summary.acked, summary.dead_lettered), (6, 1, 1));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt, stream};
 use seam_core::{
-    Action, Capability, Datagram, Deliveries, Error, Event, Events, Fate, Registry, State, Value,
-    dead_letter,
+    Action, Capability, Datagram, Deliveries, Error, Event, Events, Fate, Registry, Side, State,
+    Value, dead_letter,
 };
 
 use crate::hand::{Task, now};
@@ -304,6 +304,19 @@ fn a_dead_letter_without_an_endpoint_for_it_is_refused() {
     delivery.ack().unwrap();
     let error = now(registry.server("memory://orders?retry=2")).unwrap_err();
     assert!(error.to_string().contains("`retry` needs a `dead_letter`"), "{error}");
+    let checked = registry.check("memory://orders?retry=2", Side::Server).unwrap_err();
+    assert_eq!(checked.to_string(), error.to_string());
+}
+
+#[test]
+fn what_is_wrong_in_the_uri_of_dead_letters_is_told_as_theirs() {
+    let (registry, _) = memory();
+    let uri = "memory://orders?dead_letter=memory%3A%2F%2Fparked%3Fcerdit=3";
+    assert_eq!(
+        now(registry.server(uri)).unwrap_err().to_string(),
+        "invalid endpoint: in `dead_letter`: unknown parameter `cerdit` for `memory`; \
+         did you mean `credit`?"
+    );
 }
 
 #[test]
@@ -323,6 +336,21 @@ fn what_is_missing_is_named_in_one_line() {
     let missing = client.require(&[Capability::Replay, Capability::Store]).unwrap_err().to_string();
     assert!(missing.starts_with("memory://orders does not support "), "{missing}");
     assert_eq!(missing.lines().count(), 1);
+}
+
+#[test]
+fn what_is_closed_is_named_as_it_was_opened() {
+    let (registry, _) = memory();
+    let billing = now(registry.server("memory://orders?group=billing")).unwrap();
+    let _receiver = now(billing.receiver()).unwrap();
+    let client = now(registry.client("memory://orders?confirm=settled")).unwrap();
+    let sender = now(client.sender()).unwrap();
+    let mut ticket = sender.try_send(Datagram::new("1")).unwrap();
+    let closed = "the connection to memory://orders?confirm=settled is closed; open a new one";
+    let drained = now(client.drain(Duration::ZERO)).unwrap();
+    assert_eq!(drained.unsent[0].error().to_string(), closed);
+    assert_eq!(now(ticket.receipts()).failed()[0].1.error().to_string(), closed);
+    assert_eq!(now(sender.send(Datagram::new("2"))).unwrap_err().error().to_string(), closed);
 }
 
 #[test]
