@@ -251,6 +251,13 @@ impl Topic {
                 return Wait::Ready(Err(error));
             }
             if state.is_first(outbox, *call) {
+                if call.is_some() && !state.fits(outbox, batch) {
+                    self.harvest_marked(state, now, after);
+                    if state.lingers(outbox, batch) {
+                        cx.waker().wake_by_ref();
+                        return Wait::Until(state.next_forgetting());
+                    }
+                }
                 state.admit(outbox, batch, self, after);
                 if !batch.is_empty() {
                     // Only now is it worth to look at what was acknowledged and not harvested.
