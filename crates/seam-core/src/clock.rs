@@ -47,6 +47,29 @@ pub async fn deadline<F: Future>(
     .await
 }
 
+/// As [`deadline`], `timeout` after the first poll; leaves that time in `until`. The clock is read only where
+/// `future` is not ready at once.
+pub(crate) async fn within<F: Future>(
+    clock: &dyn Clock,
+    timeout: Duration,
+    until: &mut Option<Duration>,
+    future: F,
+) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut timer: Option<Sleep> = None;
+    std::future::poll_fn(move |cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        let sleep = timer.get_or_insert_with(|| {
+            *until = Some(clock.now().saturating_add(timeout));
+            clock.sleep(timeout)
+        });
+        sleep.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
 /// The calendar time of the operating system, for clocks that have none of their own.
 #[must_use]
 pub fn system_wall() -> Timestamp {

@@ -3,7 +3,7 @@
 //! Core has no task of its own, so the calls that wait share the work: one of them, the reader, holds the
 //! receiver of replies and hands out what comes; when it leaves, the next one takes over.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -27,7 +27,7 @@ struct Desk {
     caller: Option<Arc<Caller>>,
     next: u64,
     /// By the number in the correlation id.
-    waiting: HashMap<u64, Waiting>,
+    waiting: BTreeMap<u64, Waiting>,
     reader: Option<Reader>,
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_core::Stream;
 
 use crate::batch::not_sent;
-use crate::clock::deadline;
+use crate::clock::{deadline, within};
 use crate::connection::Handle;
 use crate::driver;
 use crate::event::add;
@@ -182,9 +182,7 @@ impl Sender {
             add(&self.outlet.shared.events.counters().not_sent, unsent.len());
             self.failed.extend(unsent);
             // What was admitted before has a fate of its own.
-            let due =
-                self.outlet.shared.clock.now().saturating_add(self.outlet.shared.send_timeout);
-            self.open.push_back(self.outlet.ticket(&mut self.pending, due));
+            self.open.push_back(self.outlet.ticket(&mut self.pending, None));
         }
         while !self.open.is_empty() {
             self.take_oldest().await;
@@ -333,11 +331,12 @@ impl Outlet {
         if self.must_check(batch) {
             batch.reject(|view| self.shared.check(view, reserve));
         }
-        let clock = &*self.shared.clock;
-        let due = clock.now().saturating_add(self.shared.send_timeout);
+        let mut due = None;
         if !batch.is_empty() {
             let counted = Counted { outlet: self, before: batch.len(), batch };
-            let admitted = deadline(clock, due, self.driver.admit(&mut *counted.batch)).await;
+            let admit = self.driver.admit(&mut *counted.batch);
+            let timeout = self.shared.send_timeout;
+            let admitted = within(&*self.shared.clock, timeout, &mut due, admit).await;
             drop(counted);
             match admitted {
                 Some(outcome) => outcome.map_err(|error| self.shared.name(error))?,
@@ -351,7 +350,6 @@ impl Outlet {
         if self.must_check(batch) {
             batch.reject(|view| self.shared.check(view, (0, 0)));
         }
-        let due = self.shared.clock.now().saturating_add(self.shared.send_timeout);
         if !batch.is_empty() {
             let counted = Counted { outlet: self, before: batch.len(), batch };
             // The first poll admits what fits; dropping the call then leaves the rest in the batch.
@@ -362,7 +360,7 @@ impl Outlet {
                 return Err(self.shared.name(error));
             }
         }
-        Ok(self.ticket(batch, due))
+        Ok(self.ticket(batch, None))
     }
 
     /// Whether some datagram may be more than this endpoint carries; mostly one look at the whole batch.
@@ -372,9 +370,16 @@ impl Outlet {
             || !self.shared.capabilities.has(crate::Capability::Envelope)
     }
 
-    fn ticket(&self, batch: &mut Batch, due: Duration) -> Ticket {
+    /// The ticket of what was admitted; its time is up at `due`, or after the whole `?send_timeout=`.
+    fn ticket(&self, batch: &mut Batch, due: Option<Duration>) -> Ticket {
+        let inner = batch.take_ticket();
+        let due = due.unwrap_or_else(|| match inner.confirmed() {
+            // Nobody waits for what is confirmed.
+            Some(_) => Duration::MAX,
+            None => self.shared.clock.now().saturating_add(self.shared.send_timeout),
+        });
         Ticket {
-            inner: batch.take_ticket(),
+            inner,
             rejected: std::mem::take(&mut batch.rejected),
             driver: self.driver.clone(),
             shared: self.shared.clone(),

@@ -112,8 +112,8 @@ impl Receiver for MemoryReceiver {
             loop {
                 let place = chair.place();
                 let Place { topic, seat, hook } = &place;
-                let now = Now { monotonic: chair.clock.now(), wall: chair.clock.wall() };
-                match topic.poll_receive(*seat, max, into, hook, now, cx) {
+                let now = Now::of(&*chair.clock);
+                match topic.poll_receive(*seat, max, into, hook, &now, cx) {
                     Wait::Ready(more) => {
                         receiving.waiting = false;
                         return Poll::Ready(Ok(more));
@@ -134,7 +134,7 @@ impl Receiver for MemoryReceiver {
 
     async fn settled(&mut self) -> Result<Settled> {
         let place = self.chair.place();
-        place.topic.harvest(self.chair.clock.now());
+        place.topic.harvest(&Now::of(&*self.chair.clock));
         Ok(Settled { late: place.hook.late.swap(0, Ordering::Relaxed) })
     }
 }

@@ -46,6 +46,8 @@ struct Inner {
     /// Those of dropped receivers too, while something of theirs is in hand.
     seats: Vec<Arc<Chair>>,
     replies: Vec<Arc<Topic>>,
+    /// Ways to requesters that were replied to lately.
+    repliers: Vec<Replier>,
     /// The topics of an accepted pair: closed with either end.
     pair: Option<(Arc<Topic>, Arc<Topic>)>,
     /// Whom to tell that we have departed.
@@ -54,6 +56,16 @@ struct Inner {
     draining: bool,
     open: bool,
 }
+
+/// A way to one requester, kept for its next request.
+struct Replier {
+    reply_to: Box<[u8]>,
+    topic: Arc<Topic>,
+    port: Arc<Port>,
+}
+
+/// Ways to requesters that a connection keeps.
+const REPLIERS: usize = 16;
 
 impl MemoryConnection {
     pub(super) fn open(
@@ -142,8 +154,49 @@ impl MemoryConnection {
         self.context.authorise.allow(&Access { peer, endpoint: &self.endpoint, action })
     }
 
-    fn now(&self) -> Now {
-        Now { monotonic: self.context.clock.now(), wall: self.context.clock.wall() }
+    fn now(&self) -> Now<'_> {
+        Now::of(&*self.context.clock)
+    }
+
+    /// The way to a requester that was replied to before, if it is still there.
+    fn known_replier(&self, reply_to: &[u8]) -> Result<Option<Arc<Port>>> {
+        let mut inner = lock(&self.inner);
+        if !inner.open {
+            return Err(self.closed());
+        }
+        let Some(at) = inner.repliers.iter().position(|known| known.reply_to[..] == *reply_to)
+        else {
+            return Ok(None);
+        };
+        if inner.repliers[at].topic.is_closed() {
+            let gone = inner.repliers.swap_remove(at);
+            drop(inner);
+            drop(gone);
+            return Err(Error::RequesterGone);
+        }
+        // The one used last is found first.
+        inner.repliers.swap(0, at);
+        Ok(Some(inner.repliers[0].port.clone()))
+    }
+
+    fn new_replier(&self, reply_to: &[u8], topic: Arc<Topic>) -> Arc<Port> {
+        let port = Port::for_replies(topic.clone(), &self.config, &self.context);
+        let known = Replier { reply_to: reply_to.into(), topic, port: port.clone() };
+        let mut inner = lock(&self.inner);
+        if !inner.open {
+            return port;
+        }
+        let mut old = std::mem::take(&mut inner.repliers);
+        let (kept, mut gone): (Vec<_>, Vec<_>) =
+            old.drain(..).partition(|known| !known.topic.is_closed());
+        inner.repliers = kept;
+        if inner.repliers.len() >= REPLIERS {
+            gone.extend(inner.repliers.pop());
+        }
+        inner.repliers.insert(0, known);
+        drop(inner);
+        drop(gone);
+        port
     }
 
     fn chair(&self, topic: &Arc<Topic>, membership: Membership) -> Arc<Chair> {
@@ -171,18 +224,19 @@ impl MemoryConnection {
         let now = self.now();
         let mut unsettled = 0;
         for place in places {
-            place.topic.leave(place.seat, now.monotonic);
-            unsettled += place.topic.revoke(place.seat, now);
+            place.topic.leave(place.seat, now.monotonic());
+            unsettled += place.topic.revoke(place.seat, &now);
         }
         if unsettled > 0 {
             self.context.events.emit(Event::LeaseLost { count: unsettled });
         }
-        let unsent = self.out.cut(now.monotonic);
+        let unsent = self.out.cut(&now);
         let mut inner = lock(&self.inner);
         let was_open = std::mem::replace(&mut inner.open, false);
         let (pair, replies) = (inner.pair.clone(), inner.replies.clone());
-        let listener = inner.listener.take();
+        let (listener, repliers) = (inner.listener.take(), std::mem::take(&mut inner.repliers));
         drop(inner);
+        drop(repliers);
         let gone = || Error::disconnected(self.endpoint.to_string(), "the peer has departed");
         for topic in pair.iter().flat_map(|(up, down)| [up, down]) {
             topic.close(gone());
@@ -252,12 +306,16 @@ impl Connection for MemoryConnection {
     }
 
     async fn replier(&self, reply_to: &[u8]) -> Result<Arc<dyn Sender>> {
-        self.check_open()?;
-        let topic = match self.hub.replies(reply_to) {
-            Err(Error::Denied { .. }) if self.config.reply_any => self.hub.named(reply_to)?,
-            found => found?,
-        };
-        Ok(Port::new(topic, &self.config, &self.context))
+        if let Some(replier) = self.known_replier(reply_to)? {
+            return Ok(replier);
+        }
+        match self.hub.replies(reply_to) {
+            Err(Error::Denied { .. }) if self.config.reply_any => {
+                let topic = self.hub.named(reply_to)?;
+                Ok(Port::new(topic, &self.config, &self.context))
+            }
+            topic => Ok(self.new_replier(reply_to, topic?)),
+        }
     }
 
     async fn accept(&self) -> Result<Option<Arc<dyn Connection>>> {
@@ -290,16 +348,16 @@ impl Connection for MemoryConnection {
         let until = self.context.clock.now().saturating_add(deadline);
         lock(&self.inner).draining = true;
         let places = self.places();
-        let now = || self.context.clock.now();
         for place in &places {
-            place.topic.leave(place.seat, now());
+            place.topic.leave(place.seat, self.context.clock.now());
         }
         let topics: Vec<_> = places.iter().map(|place| &place.topic).collect();
-        let settled = || places.iter().all(|place| place.topic.in_hand(place.seat, now()) == 0);
+        let settled =
+            || places.iter().all(|place| place.topic.in_hand(place.seat, &self.now()) == 0);
         self.wait(until, &topics, settled).await;
         let lane = self.out.lane();
         lane.topic.stop(lane.outbox);
-        let flushed = || lane.topic.held(lane.outbox, now()) == 0;
+        let flushed = || lane.topic.held(lane.outbox, &self.now()) == 0;
         self.wait(until, &[&lane.topic], flushed).await;
         Ok(self.end(&places))
     }
@@ -331,6 +389,7 @@ impl Inner {
             inbound,
             seats: Vec::new(),
             replies: Vec::new(),
+            repliers: Vec::new(),
             pair: None,
             listener: None,
             draining: false,

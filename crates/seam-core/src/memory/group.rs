@@ -3,6 +3,7 @@
 //! A plain value under the lock of its topic: it knows neither wakers nor locks nor time beyond what it is
 //! told, so that it can be tested as it stands.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
@@ -14,7 +15,7 @@ use slab::Slab;
 use super::content::{Run, Single, Taken, bytes};
 use super::lot::{Bits, Lot};
 use crate::driver::Board;
-use crate::{Datagram, Timestamp};
+use crate::{Clock, Datagram, Timestamp};
 
 /// Who a group is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,11 +79,25 @@ pub(super) struct Group {
     pub(super) expiry: Duration,
 }
 
-/// What time it is, on both clocks.
-#[derive(Clone, Copy)]
-pub(super) struct Now {
-    pub(super) monotonic: Duration,
-    pub(super) wall: Timestamp,
+/// What time it is, on both clocks; each is read at most once, and only if somebody asks.
+pub(super) struct Now<'a> {
+    clock: &'a dyn Clock,
+    monotonic: OnceCell<Duration>,
+    wall: OnceCell<Timestamp>,
+}
+
+impl<'a> Now<'a> {
+    pub(super) fn of(clock: &'a dyn Clock) -> Self {
+        Self { clock, monotonic: OnceCell::new(), wall: OnceCell::new() }
+    }
+
+    pub(super) fn monotonic(&self) -> Duration {
+        *self.monotonic.get_or_init(|| self.clock.now())
+    }
+
+    pub(super) fn wall(&self) -> Timestamp {
+        *self.wall.get_or_init(|| self.clock.wall())
+    }
 }
 
 /// What a take found.
@@ -278,16 +293,16 @@ impl Group {
     }
 
     /// Whether `next` would go to `member` now and is over its credit in bytes: it takes no more then.
-    fn is_full(&mut self, member: usize, next: &Datagram, now: Now) -> bool {
+    fn is_full(&mut self, member: usize, next: &Datagram, now: &Now<'_>) -> bool {
         let theirs = self.owner(next).is_none_or(|owner| owner == member);
-        let later = next.envelope().deliver_at.is_some_and(|at| at > now.wall);
+        let later = next.envelope().deliver_at.is_some_and(|at| at > now.wall());
         let Some(m) = self.members.get_mut(&member) else { return true };
         m.full = theirs && !later && !is_expired(next, now) && !m.fits(next.view().size());
         m.full
     }
 
     /// Takes up to `max` datagrams for `member`.
-    pub(super) fn take(&mut self, member: usize, max: usize, now: Now) -> Found {
+    pub(super) fn take(&mut self, member: usize, max: usize, now: &Now<'_>) -> Found {
         self.promote(now);
         let mut found = Found::default();
         self.take_parked(member, max, now, &mut found);
@@ -344,9 +359,9 @@ impl Group {
     }
 
     /// Moves what is due to where it is taken from.
-    fn promote(&mut self, now: Now) {
+    fn promote(&mut self, now: &Now<'_>) {
         while let Some(entry) = self.delayed.first_entry() {
-            if entry.key().0 > now.monotonic {
+            if entry.key().0 > now.monotonic() {
                 return;
             }
             let single = entry.remove();
@@ -355,7 +370,7 @@ impl Group {
         }
     }
 
-    fn take_parked(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
+    fn take_parked(&mut self, member: usize, max: usize, now: &Now<'_>, found: &mut Found) {
         while found.count < max && self.has_room(member) {
             let next = self.members.get(&member).and_then(|m| m.parked.front());
             let Some(next) = next.map(|single| single.datagram.clone()) else { return };
@@ -375,7 +390,7 @@ impl Group {
         }
     }
 
-    fn take_returned(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
+    fn take_returned(&mut self, member: usize, max: usize, now: &Now<'_>, found: &mut Found) {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
             let next = self.returned.values().next();
             let Some(next) = next.map(|single| single.datagram.clone()) else { return };
@@ -387,7 +402,7 @@ impl Group {
         }
     }
 
-    fn take_new(&mut self, member: usize, max: usize, now: Now, found: &mut Found) {
+    fn take_new(&mut self, member: usize, max: usize, now: &Now<'_>, found: &mut Found) {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
             let Some(run) = self.queue.front_mut() else { return };
             if run.enveloped {
@@ -420,10 +435,10 @@ impl Group {
     }
 
     /// Takes one new datagram that may have a key, a time or an expiry.
-    fn take_enveloped(&mut self, member: usize, run: Run, now: Now, found: &mut Found) {
+    fn take_enveloped(&mut self, member: usize, run: Run, now: &Now<'_>, found: &mut Found) {
         let datagram = &run.items()[0];
         let envelope = datagram.envelope();
-        let later = envelope.deliver_at.filter(|at| *at > now.wall);
+        let later = envelope.deliver_at.filter(|at| *at > now.wall());
         let held = self.owner(datagram).is_some_and(|owner| owner != member);
         if later.is_none() && !held && !is_expired(datagram, now) {
             self.count_key(datagram, member);
@@ -440,12 +455,12 @@ impl Group {
             possible_duplicate: false,
         };
         match later {
-            Some(at) => self.delay(single, now.monotonic + at.saturating_since(now.wall)),
+            Some(at) => self.delay(single, now.monotonic() + at.saturating_since(now.wall())),
             None => self.take_single(member, single, now, found),
         }
     }
 
-    fn take_single(&mut self, member: usize, single: Single, now: Now, found: &mut Found) {
+    fn take_single(&mut self, member: usize, single: Single, now: &Now<'_>, found: &mut Found) {
         if is_expired(&single.datagram, now) {
             found.expired.push((single.number, single.datagram));
             return;
@@ -600,6 +615,6 @@ impl Found {
     }
 }
 
-fn is_expired(datagram: &Datagram, now: Now) -> bool {
-    datagram.envelope().expiry.is_some_and(|expiry| expiry <= now.wall)
+fn is_expired(datagram: &Datagram, now: &Now<'_>) -> bool {
+    datagram.envelope().expiry.is_some_and(|expiry| expiry <= now.wall())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::group::Now;
 use super::topic::Topic;
 use crate::clock::lock;
 use crate::driver::{Board, Harvest, Harvester};
@@ -23,9 +24,9 @@ impl Harvester for Hook {
             lock(&self.topic.marked).push((self.group, board.token()));
         }
         if urgent {
-            self.topic.harvest(self.clock.now());
+            self.topic.harvest(&Now::of(&*self.clock));
         } else if self.topic.eager.load(Ordering::SeqCst) {
-            self.topic.tell(self.clock.now());
+            self.topic.tell(&Now::of(&*self.clock));
         }
         if board.is_revoked() {
             self.too_late(board);
@@ -36,7 +37,7 @@ impl Harvester for Hook {
 impl Hook {
     /// Counts what was acknowledged on deliveries that were no longer ours.
     fn too_late(&self, board: &Board) {
-        self.topic.harvest(self.clock.now());
+        self.topic.harvest(&Now::of(&*self.clock));
         let mut harvest = Harvest::default();
         board.harvest(&mut harvest);
         let count = harvest.done.iter().map(|range| u64::from(range.end - range.start)).sum();

@@ -21,6 +21,8 @@ pub(super) struct Outbox {
     pub(super) waiting: VecDeque<(u64, Waker)>,
     /// Whether the first of them was woken and has not looked since: it will find all that is settled till then.
     pub(super) called: bool,
+    /// What was held when the first of them looked last, and left the little that was free for a moment.
+    pub(super) lingers_at: Option<usize>,
     pub(super) next_call: u64,
     /// Whether new calls are refused.
     pub(super) stopped: bool,
@@ -61,11 +63,30 @@ impl Outbox {
             events,
             waiting: VecDeque::new(),
             called: false,
+            lingers_at: None,
             next_call: 0,
             stopped: false,
             closed: false,
             failed: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn fits(&self, batch: &Batch) -> bool {
+        self.held + batch.len() <= self.credit
+            && self.held_bytes + batch.bytes() <= self.credit_bytes
+    }
+
+    /// Whether a call that was woken looks once more, after whoever else can run has run, since less than it
+    /// asks for and less than a quarter of the credit is free: settlements come one by one, and a call that
+    /// took each alone would be woken for each. It lingers only while each look finds more than the last, so
+    /// what is free is taken even if nothing else is ever settled.
+    pub(super) fn lingers(&mut self, batch: &Batch) -> bool {
+        let room = self.credit.saturating_sub(self.held);
+        let room_bytes = self.credit_bytes.saturating_sub(self.held_bytes);
+        let little = room < batch.len().min(self.credit / 4)
+            || room_bytes < batch.bytes().min(self.credit_bytes / 4);
+        let before = self.lingers_at.replace(self.held);
+        self.held > 0 && room > 0 && little && before.is_none_or(|before| self.held < before)
     }
 
     /// How many of the batch's datagrams fit now, and their bytes. One always fits where nothing is held.

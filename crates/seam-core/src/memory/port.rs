@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::config::Config;
+use super::group::Now;
 use super::timer::Timer;
-use super::topic::{Topic, Wait};
+use super::topic::{Sending, Topic, Wait};
 use crate::clock::lock;
 use crate::driver::{OpenContext, Sender, Ticket};
 use crate::{Batch, Clock, Receipts, Result, SendError};
@@ -33,6 +33,20 @@ impl Port {
         Arc::new(Self { lane: Mutex::new(Lane { topic, outbox }), clock })
     }
 
+    /// A way to one requester. Replies wait for no credit: each answers a request that had its own, and a
+    /// server must not stop for a requester that gave up.
+    pub(super) fn for_replies(
+        topic: Arc<Topic>,
+        config: &Config,
+        context: &OpenContext,
+    ) -> Arc<Self> {
+        let sending = config.sending(context.events.clone());
+        let sending = Sending { credit: usize::MAX, credit_bytes: usize::MAX, ..sending };
+        let outbox = topic.register(sending);
+        let clock = context.clock.clone();
+        Arc::new(Self { lane: Mutex::new(Lane { topic, outbox }), clock })
+    }
+
     pub(super) fn lane(&self) -> Lane {
         lock(&self.lane).clone()
     }
@@ -45,7 +59,7 @@ impl Port {
         old.topic.unregister(old.outbox);
     }
 
-    pub(super) fn cut(&self, now: Duration) -> Vec<SendError> {
+    pub(super) fn cut(&self, now: &Now<'_>) -> Vec<SendError> {
         let lane = self.lane();
         lane.topic.cut(lane.outbox, now)
     }
@@ -79,8 +93,8 @@ impl Admission<'_> {
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if self.call.is_some() {
-            let now = self.port.clock.now();
-            self.lane.topic.cancel_admit(self.lane.outbox, &mut self.call, now);
+            let now = Now::of(&*self.port.clock);
+            self.lane.topic.cancel_admit(self.lane.outbox, &mut self.call, &now);
         }
     }
 }
@@ -93,9 +107,9 @@ impl Sender for Port {
         poll_fn(|cx| {
             loop {
                 admission.follow();
-                let now = self.clock.now();
+                let now = Now::of(&*self.clock);
                 let Admission { lane, call, .. } = &mut admission;
-                match lane.topic.poll_admit(lane.outbox, batch, call, now, cx) {
+                match lane.topic.poll_admit(lane.outbox, batch, call, &now, cx) {
                     Wait::Ready(outcome) => return Poll::Ready(outcome),
                     Wait::Until(due) if timer.poll(&*self.clock, due, cx).is_pending() => {
                         return Poll::Pending;
@@ -109,12 +123,13 @@ impl Sender for Port {
 
     async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
         let lane = self.lane();
-        poll_fn(|cx| lane.topic.poll_receipts(lane.outbox, ticket, self.clock.now(), cx)).await
+        poll_fn(|cx| lane.topic.poll_receipts(lane.outbox, ticket, &Now::of(&*self.clock), cx))
+            .await
     }
 
     fn withdraw(&self, ticket: Ticket) -> Receipts {
         let lane = self.lane();
-        lane.topic.withdraw(lane.outbox, &ticket, self.clock.now())
+        lane.topic.withdraw(lane.outbox, &ticket, &Now::of(&*self.clock))
     }
 
     fn forget(&self, ticket: &Ticket) {

@@ -26,7 +26,7 @@ impl State {
         max: usize,
         into: &mut Deliveries,
         hook: &Arc<Hook>,
-        now: Now,
+        now: &Now<'_>,
         copies: &mut Vec<Taken>,
         after: &mut After,
     ) -> Wait<bool> {
@@ -99,7 +99,7 @@ impl State {
     }
 
     /// Takes over what was settled on one board.
-    pub(super) fn harvest(&mut self, group_id: u64, token: u64, now: Duration, after: &mut After) {
+    pub(super) fn harvest(&mut self, group_id: u64, token: u64, now: &Now<'_>, after: &mut After) {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
         let Some(at) = group.lot_of(token) else { return };
         let mut harvest = std::mem::take(&mut self.harvest);
@@ -113,7 +113,7 @@ impl State {
             }
         }
         for (place, delay) in &harvest.retried {
-            let due = (!delay.is_zero()).then(|| now + *delay);
+            let due = (!delay.is_zero()).then(|| now.monotonic() + *delay);
             self.release(group_id, at, index(*place), due, false, after);
         }
         self.harvest = harvest;
@@ -201,7 +201,12 @@ impl State {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
         let member = group.lots[lot].member;
         if group.lots[lot].open == 0 {
-            after.garbage.extend(group.lots.remove(lot).taken);
+            let mut taken = group.lots.remove(lot).taken;
+            if after.garbage.is_empty() {
+                after.garbage = taken;
+            } else {
+                after.garbage.append(&mut taken);
+            }
         }
         group.forget_if_empty(member);
         if group.has_something() || group.has_parked(member) || group.next_due().is_some() {

@@ -34,7 +34,18 @@ impl State {
     pub(super) fn has_looked(&mut self, outbox: u64) {
         if let Some(outbox) = self.outboxes.get_mut(&outbox) {
             outbox.called = false;
+            outbox.lingers_at = None;
         }
+    }
+
+    /// Whether all of `batch` fits now.
+    pub(super) fn fits(&self, outbox: u64, batch: &Batch) -> bool {
+        self.outboxes.get(&outbox).is_some_and(|outbox| outbox.fits(batch))
+    }
+
+    /// Whether the first call that waits does better to look once more before it takes what little is free.
+    pub(super) fn lingers(&mut self, outbox: u64, batch: &Batch) -> bool {
+        self.outboxes.get_mut(&outbox).is_some_and(|outbox| outbox.lingers(batch))
     }
 
     /// Whether nobody waits for an acknowledgement but the senders of one connection, the first of which was
@@ -69,6 +80,7 @@ impl State {
         };
         if outbox.waiting.front().is_some_and(|(first, _)| *first == number) {
             outbox.called = false;
+            outbox.lingers_at = None;
         }
         let before = outbox.waiting.len();
         outbox.waiting.retain(|(waiting, _)| *waiting != number);

@@ -8,7 +8,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::content::Taken;
-use super::group::Group;
+use super::group::{Group, Now};
 use super::outbox::{self, Account, Outbox};
 use crate::driver::Harvest;
 use crate::{Datagram, Error, Events};
@@ -33,12 +33,42 @@ pub(super) struct State {
 /// What is done once the lock is gone.
 #[derive(Default)]
 pub(super) struct After {
-    pub(super) wakers: Vec<Waker>,
+    pub(super) wakers: Wakers,
     pub(super) garbage: Vec<Taken>,
     /// What expired, and who is told.
     pub(super) expired: Vec<Datagram>,
     pub(super) told: Option<Events>,
     pub(super) groups: Vec<Group>,
+}
+
+/// Whom to wake; no memory of its own for one.
+#[derive(Default)]
+pub(super) struct Wakers {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakers {
+    pub(super) fn push(&mut self, waker: Waker) {
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.more.push(waker),
+        }
+    }
+
+    pub(super) fn append(&mut self, wakers: &mut Vec<Waker>) {
+        self.extend(wakers.drain(..));
+    }
+
+    pub(super) fn wake(self) {
+        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+    }
+}
+
+impl Extend<Waker> for Wakers {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        wakers.into_iter().for_each(|waker| self.push(waker));
+    }
 }
 
 impl State {
@@ -90,8 +120,8 @@ impl State {
 
     /// Forgets groups whose last member left long ago, as long as another group is left to hold what is not
     /// done: nothing is lost while it could still be delivered.
-    pub(super) fn forget_expired(&mut self, now: Duration, after: &mut After) {
-        let expired = |group: &Group| group.forgotten_at().is_some_and(|at| at <= now);
+    pub(super) fn forget_expired(&mut self, now: &Now<'_>, after: &mut After) {
+        let expired = |group: &Group| group.forgotten_at().is_some_and(|at| at <= now.monotonic());
         let ids = self.groups.iter().filter(|(_, group)| expired(group));
         let ids: Vec<u64> = ids.map(|(id, _)| *id).collect();
         for id in ids {

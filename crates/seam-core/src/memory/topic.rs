@@ -88,7 +88,7 @@ impl Topic {
         if let Some(events) = after.told {
             events.emit(Event::Expired { count: number(after.expired.len()) });
         }
-        after.wakers.into_iter().for_each(Waker::wake);
+        after.wakers.wake();
         for taken in after.garbage {
             if let Taken::Run(run) = taken {
                 self.reuse(run.content);
@@ -156,9 +156,9 @@ impl Topic {
     }
 
     /// Revokes what a member has in hand: it goes to somebody else. Says how many those were.
-    pub(super) fn revoke(&self, seat: Seat, now: Now) -> u64 {
+    pub(super) fn revoke(&self, seat: Seat, now: &Now<'_>) -> u64 {
         self.with(|state, after| {
-            self.harvest_marked(state, now.monotonic, after);
+            self.harvest_marked(state, now, after);
             let revoked = state.revoke(seat, after);
             let gone = state
                 .groups
@@ -178,7 +178,7 @@ impl Topic {
     }
 
     /// Deliveries that a member has in hand.
-    pub(super) fn in_hand(&self, seat: Seat, now: Duration) -> usize {
+    pub(super) fn in_hand(&self, seat: Seat, now: &Now<'_>) -> usize {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             let group = state.groups.get(&seat.group);
@@ -187,7 +187,7 @@ impl Topic {
     }
 
     /// Datagrams of an outbox that are not done, calls that wait included.
-    pub(super) fn held(&self, outbox: u64, now: Duration) -> usize {
+    pub(super) fn held(&self, outbox: u64, now: &Now<'_>) -> usize {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             state.outboxes.get(&outbox).map_or(0, |outbox| outbox.held + outbox.waiting.len())
@@ -244,7 +244,7 @@ impl Topic {
         outbox: u64,
         batch: &mut Batch,
         call: &mut Option<u64>,
-        now: Duration,
+        now: &Now<'_>,
         cx: &Context<'_>,
     ) -> Wait<Result<()>> {
         self.with(|state, after| {
@@ -253,6 +253,13 @@ impl Topic {
                 return Wait::Ready(Err(error));
             }
             if state.is_first(outbox, *call) {
+                if call.is_some() && !state.fits(outbox, batch) {
+                    self.harvest_marked(state, now, after);
+                    if state.lingers(outbox, batch) {
+                        cx.waker().wake_by_ref();
+                        return Wait::Until(state.next_forgetting());
+                    }
+                }
                 state.admit(outbox, batch, self, after);
                 if !batch.is_empty() {
                     // Only now is it worth to look at what was acknowledged and not harvested.
@@ -274,7 +281,7 @@ impl Topic {
     }
 
     /// A call that waits for credit is dropped.
-    pub(super) fn cancel_admit(&self, outbox: u64, call: &mut Option<u64>, now: Duration) {
+    pub(super) fn cancel_admit(&self, outbox: u64, call: &mut Option<u64>, now: &Now<'_>) {
         self.with(|state, after| {
             state.leave_queue(outbox, call, after);
             self.look_for_others(state, now, after);
@@ -282,7 +289,7 @@ impl Topic {
     }
 
     /// A call that was woken for what is acknowledged goes: those that still wait must not miss the rest.
-    fn look_for_others(&self, state: &mut State, now: Duration, after: &mut After) {
+    fn look_for_others(&self, state: &mut State, now: &Now<'_>, after: &mut After) {
         if state.hungry > 0 {
             self.eager.store(true, Ordering::SeqCst);
             self.harvest_marked(state, now, after);
@@ -293,7 +300,7 @@ impl Topic {
         &self,
         outbox: u64,
         ticket: &Ticket,
-        now: Duration,
+        now: &Now<'_>,
         cx: &Context<'_>,
     ) -> Poll<Receipts> {
         self.with(|state, after| {
@@ -312,7 +319,7 @@ impl Topic {
         })
     }
 
-    pub(super) fn withdraw(&self, outbox: u64, ticket: &Ticket, now: Duration) -> Receipts {
+    pub(super) fn withdraw(&self, outbox: u64, ticket: &Ticket, now: &Now<'_>) -> Receipts {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             after.wakers.append(&mut state.watchers);
@@ -335,7 +342,7 @@ impl Topic {
     }
 
     /// Closes an outbox; what is not done comes back with its fate. What was received stays.
-    pub(super) fn cut(&self, outbox: u64, now: Duration) -> Vec<SendError> {
+    pub(super) fn cut(&self, outbox: u64, now: &Now<'_>) -> Vec<SendError> {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             state.cut(outbox, &self.name, after)
@@ -349,7 +356,7 @@ impl Topic {
         max: usize,
         into: &mut Deliveries,
         hook: &Arc<Hook>,
-        now: Now,
+        now: &Now<'_>,
         cx: &Context<'_>,
     ) -> Wait<bool> {
         let mut copies = Vec::new();
@@ -357,11 +364,11 @@ impl Topic {
             if self.eager.load(Ordering::SeqCst) && !state.is_watched() {
                 self.eager.store(false, Ordering::SeqCst);
             }
-            self.harvest_marked(state, now.monotonic, after);
+            self.harvest_marked(state, now, after);
             let mut waits = state.take(seat, max, into, hook, now, &mut copies, after);
             if matches!(waits, Wait::Until(_)) && !state.is_ready(seat) {
                 self.eager.store(true, Ordering::SeqCst);
-                self.harvest_marked(state, now.monotonic, after);
+                self.harvest_marked(state, now, after);
                 waits = state.take(seat, max, into, hook, now, &mut copies, after);
             }
             if matches!(waits, Wait::Until(_)) {
@@ -392,7 +399,7 @@ impl Topic {
 
     /// Tells those that wait of acknowledgements. Where that is one sender alone, it is woken once: it will find
     /// what else is acknowledged until it looks, and nobody looks for it in between.
-    pub(super) fn tell(&self, now: Duration) {
+    pub(super) fn tell(&self, now: &Now<'_>) {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             if state.one_is_called() {
@@ -402,11 +409,11 @@ impl Topic {
     }
 
     /// Looks at what was settled on this member's boards.
-    pub(super) fn harvest(&self, now: Duration) {
+    pub(super) fn harvest(&self, now: &Now<'_>) {
         self.with(|state, after| self.harvest_marked(state, now, after));
     }
 
-    fn harvest_marked(&self, state: &mut State, now: Duration, after: &mut After) {
+    fn harvest_marked(&self, state: &mut State, now: &Now<'_>, after: &mut After) {
         let marked = std::mem::take(&mut *lock(&self.marked));
         for (group, token) in &marked {
             state.harvest(*group, *token, now, after);
