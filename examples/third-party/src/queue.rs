@@ -1,6 +1,6 @@
 //! One address: what waits, who has what in hand, and whom to wake. Knows no time and no driver trait.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,8 @@ pub(crate) struct Queue(Mutex<State>);
 #[derive(Default)]
 pub(crate) struct State {
     ready: VecDeque<Item>,
-    lots: HashMap<u64, Lot>,
+    /// By number, so that what a connection leaves comes again in the order in which it was taken.
+    lots: BTreeMap<u64, Lot>,
     numbers: u64,
     wakers: Vec<Waker>,
 }
@@ -143,7 +144,7 @@ impl State {
 
     /// Ends every lease of a connection; says how many there were.
     pub(crate) fn revoke(&mut self, connection: u64) -> u64 {
-        let theirs = self.lots.extract_if(|_, lot| lot.connection == connection);
+        let theirs = self.lots.extract_if(.., |_, lot| lot.connection == connection);
         let mut again = Vec::new();
         for (_, lot) in theirs {
             for (index, item) in (0u32..).zip(lot.items) {
