@@ -29,7 +29,7 @@ pub(crate) struct Args {
     pub(crate) only: Option<Only>,
 
     /// With `--only work`: end once nothing has come for so many seconds.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "only")]
     pub(crate) idle: Option<Duration>,
 
     /// Records sent per second, all producers together [default: as fast as they go].

@@ -246,7 +246,7 @@ impl PartialEq for Datagram {
 
 impl Eq for Datagram {}
 
-/// Shows sizes and field names, never the payload or a value: it may end in a log.
+/// Shows sizes, names, id and kind; never the payload, the key or a header's value: it may end in a log.
 impl fmt::Debug for Datagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.view(), f)
@@ -284,5 +284,6 @@ mod tests {
     fn debug_shows_neither_payload_nor_values() {
         let secret = Datagram::new("hunter2").with_key("hunter2").with_header("token", "hunter2");
         assert!(!format!("{secret:?}").contains("hunter2"));
+        assert!(!format!("{:?}", secret.envelope()).contains("hunter2"));
     }
 }

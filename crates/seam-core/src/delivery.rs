@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,6 +215,15 @@ impl Delivery {
                 },
             )),
         }
+    }
+}
+
+/// Reads like its datagram.
+impl Deref for Delivery {
+    type Target = Datagram;
+
+    fn deref(&self) -> &Datagram {
+        &self.datagram
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{Timestamp, Value};
 
 /// The fields that are rarely set. A field left empty arrives empty: nothing is stamped.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Envelope {
     /// Names this datagram; brokers that remove duplicates compare it.
@@ -134,5 +134,18 @@ impl Envelope {
     #[must_use]
     pub fn header_bytes(&self) -> usize {
         self.headers.iter().map(|(name, value)| name.len() + value.size()).sum()
+    }
+}
+
+/// Shows which fields are set, and the names of headers; of values only id and kind: it may end in a log.
+impl fmt::Debug for Envelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Envelope")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("key_bytes", &self.key.as_ref().map(Bytes::len))
+            .field("headers", &names)
+            .finish_non_exhaustive()
     }
 }

@@ -94,11 +94,7 @@ impl fmt::Debug for View<'_> {
         let mut out = f.debug_struct("Datagram");
         out.field("tag", &self.tag).field("payload_bytes", &self.payload.map(<[u8]>::len));
         if let Some(envelope) = self.envelope {
-            let names: Vec<_> = envelope.headers.iter().map(|(name, _)| name).collect();
-            out.field("id", &envelope.id)
-                .field("kind", &envelope.kind)
-                .field("key_bytes", &envelope.key.as_ref().map(Bytes::len))
-                .field("headers", &names);
+            out.field("envelope", envelope);
         }
         out.finish()
     }

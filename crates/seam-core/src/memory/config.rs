@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::group::Name;
 use super::topic::{Membership, Sending};
 use crate::{
-    Confirmation, Endpoint, Events, Kind, Limits, Parameter, Result, Scheme, Shape, parameters,
+    Confirmation, Endpoint, Events, Kind, Limits, Parameter, Result, Scheme, Shape, Side,
+    parameters,
 };
 
 pub(super) static SCHEMES: [Scheme; 1] = [Scheme::new("memory", Shape::Address, &PARAMETERS)
@@ -21,7 +22,7 @@ static PARAMETERS: [Parameter; 12] = [
     parameters::CONNECT_TIMEOUT,
     parameters::RETRY,
     parameters::DEAD_LETTER,
-    parameters::SESSION_EXPIRY,
+    parameters::SESSION_EXPIRY.with_side(Side::Server),
     parameters::REPLY_ANY,
     parameters::MAX_MESSAGE.with_default("64MiB"),
 ];
