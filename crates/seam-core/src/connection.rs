@@ -115,7 +115,7 @@ impl Connection {
     /// # Errors
     ///
     /// The request with its fate: [`Error::Unsupported`](crate::Error::Unsupported), [`Error::Invalid`](crate::Error::Invalid), [`Error::TimedOut`](crate::Error::TimedOut) (then
-    /// [`Fate::MaybeSent`](crate::Fate) once it was admitted), and those of [`Sender::send`].
+    /// [`Fate::MaybeSent`](crate::Fate) once somebody has it), and those of [`Sender::send`].
     pub async fn request(
         &self,
         request: Datagram,

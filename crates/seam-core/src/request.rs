@@ -15,8 +15,9 @@ use crate::clock::{deadline, lock};
 use crate::connection::Handle;
 use crate::driver;
 use crate::event::add;
+use crate::sender::Outlet;
 use crate::shared::Shared;
-use crate::{Datagram, Deliveries, Error, Fate, Result, SendError, Sender};
+use crate::{Batch, Datagram, Deliveries, Error, Fate, Result, SendError, Sender};
 
 /// The requests of one connection that wait for replies.
 #[derive(Default)]
@@ -79,17 +80,40 @@ impl Requests {
         let kept = request.clone();
         add(&shared.events.counters().requests, 1u64);
         let sender = Sender::new(shared.clone(), caller.sender.clone(), None);
-        let exchange = async {
-            sender.send(request).await.map_err(strip)?;
-            Ok(self.reply(slot.number, shared).await)
-        };
+        self.send(sender.outlet(), request, until, timeout).await.map_err(strip)?;
         let maybe = |error| Err(SendError::new(stripped(kept), Fate::MaybeSent, error));
-        match deadline(&*shared.clock, until, exchange).await {
-            Some(Ok(Ok(reply))) => Ok(reply),
-            Some(Ok(Err(error))) => maybe(error),
-            Some(Err(error)) => Err(error),
+        match deadline(&*shared.clock, until, self.reply(slot.number, shared)).await {
+            Some(Ok(reply)) => Ok(reply),
+            Some(Err(error)) => maybe(error),
             None => maybe(timed_out(timeout)),
         }
+    }
+
+    /// Sends a request and waits for its receipt. What nobody has when the time is over was not sent.
+    async fn send(
+        &self,
+        outlet: &Outlet,
+        request: Datagram,
+        until: Duration,
+        timeout: Duration,
+    ) -> Result<(), SendError> {
+        let clock = &*outlet.shared.clock;
+        let mut batch = Batch::new();
+        batch.push(request);
+        let admitted = deadline(clock, until, outlet.admit(&mut batch, (0, 0))).await;
+        let mut ticket = match admitted.unwrap_or_else(|| Err(timed_out(timeout))) {
+            Ok(ticket) => ticket,
+            Err(error) => return Err(outlet.refused(batch, error)),
+        };
+        let receipts = match deadline(clock, until, ticket.receipts()).await {
+            Some(receipts) => receipts,
+            None => {
+                let mut receipts = ticket.withdraw();
+                receipts.blame(&timed_out(timeout));
+                receipts
+            }
+        };
+        receipts.into_one().map(drop)
     }
 
     /// The driver's caller, made by the first request.

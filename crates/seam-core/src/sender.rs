@@ -387,7 +387,7 @@ impl Outlet {
         }
     }
 
-    fn refused(&self, mut batch: Batch, error: Error) -> SendError {
+    pub(crate) fn refused(&self, mut batch: Batch, error: Error) -> SendError {
         let datagram = batch.take_unsent().pop().unwrap_or_default();
         let error = SendError::new(datagram, Fate::NotSent, error);
         self.shared.count_fate(&error);

@@ -412,3 +412,25 @@ fn many_threads_lose_nothing_and_keep_the_order_of_each_key() {
         assert_eq!(numbers, all, "each once, in order");
     }
 }
+
+#[test]
+fn a_request_that_nobody_took_is_proved_not_sent() {
+    let (registry, clock) = memory();
+    clock.block_on(async {
+        let client = registry.client("memory://sum").await.unwrap();
+        let second = Duration::from_secs(1);
+        let nobody = client.request(Datagram::new("1 2 3"), second).await.unwrap_err();
+        assert_eq!(nobody.fate(), Fate::NotSent);
+        assert!(matches!(nobody.error(), Error::TimedOut { .. }), "{nobody}");
+        let (datagram, ..) = nobody.into_parts();
+        assert_eq!(datagram, Datagram::new("1 2 3"), "as it was handed over");
+        let mut server = registry.receiver("memory://sum").await.unwrap();
+        let asking = client.request(datagram, second);
+        let serving = async {
+            // Taken, and never answered.
+            server.next().await.unwrap().unwrap().ack().unwrap();
+        };
+        let (unanswered, ()) = futures_util::future::join(asking, serving).await;
+        assert_eq!(unanswered.unwrap_err().fate(), Fate::MaybeSent);
+    });
+}
