@@ -35,16 +35,7 @@ pub async fn deadline<F: Future>(
     until: Duration,
     future: F,
 ) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut timer: Option<Sleep> = None;
-    std::future::poll_fn(move |cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        let sleep = timer.get_or_insert_with(|| clock.sleep(until.saturating_sub(clock.now())));
-        sleep.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+    timed(future, || clock.sleep(until.saturating_sub(clock.now()))).await
 }
 
 /// As [`deadline`], `timeout` after the first poll; leaves that time in `until`. The clock is read only where
@@ -55,17 +46,28 @@ pub(crate) async fn within<F: Future>(
     until: &mut Option<Duration>,
     future: F,
 ) -> Option<F::Output> {
+    let timer = || {
+        *until = Some(clock.now().saturating_add(timeout));
+        clock.sleep(timeout)
+    };
+    timed(future, timer).await
+}
+
+/// What `future` yields, or `None` once the timer is over, which is made when `future` first waits.
+async fn timed<F: Future>(future: F, timer: impl FnOnce() -> Sleep) -> Option<F::Output> {
     let mut future = pin!(future);
-    let mut timer: Option<Sleep> = None;
+    let (mut timer, mut sleep) = (Some(timer), None);
     std::future::poll_fn(move |cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Some(output));
         }
-        let sleep = timer.get_or_insert_with(|| {
-            *until = Some(clock.now().saturating_add(timeout));
-            clock.sleep(timeout)
-        });
-        sleep.as_mut().poll(cx).map(|()| None)
+        if let Some(timer) = timer.take() {
+            sleep = Some(timer());
+        }
+        match &mut sleep {
+            Some(sleep) => sleep.as_mut().poll(cx).map(|()| None),
+            None => Poll::Pending,
+        }
     })
     .await
 }
