@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Distributor;
 use super::group::Now;
-use super::topic::Topic;
 use crate::clock::lock;
 use crate::driver::{Board, Harvest, Harvester};
 use crate::{Event, Events};
 
 /// Tells the topic of verdicts on one member's deliveries.
-pub(super) struct Hook {
-    pub(super) topic: Arc<Topic>,
-    pub(super) group: u64,
-    pub(super) events: Events,
-    pub(super) clock: Arc<dyn crate::Clock>,
-    pub(super) late: AtomicU64,
+pub(crate) struct Hook {
+    pub(crate) topic: Arc<Distributor>,
+    pub(crate) group: u64,
+    pub(crate) events: Events,
+    pub(crate) clock: Arc<dyn crate::Clock>,
+    pub(crate) late: AtomicU64,
 }
 
 impl Harvester for Hook {

@@ -5,27 +5,27 @@ use std::sync::Arc;
 use crate::Datagram;
 
 /// What one admission brought. Never changed while it is shared; reused once everybody is done with it.
-pub(super) type Content = Vec<Datagram>;
+pub(crate) type Content = Vec<Datagram>;
 
 /// A stretch of a content, in the order of admission.
 #[derive(Clone)]
-pub(super) struct Run {
-    pub(super) content: Arc<Content>,
-    pub(super) from: usize,
-    pub(super) len: usize,
+pub(crate) struct Run {
+    pub(crate) content: Arc<Content>,
+    pub(crate) from: usize,
+    pub(crate) len: usize,
     /// The number of its first datagram.
-    pub(super) first: u64,
+    pub(crate) first: u64,
     /// Whether some datagram has an envelope, and so may have a key, a time or an expiry.
-    pub(super) enveloped: bool,
+    pub(crate) enveloped: bool,
 }
 
 impl Run {
-    pub(super) fn items(&self) -> &[Datagram] {
+    pub(crate) fn items(&self) -> &[Datagram] {
         &self.content[self.from..self.from + self.len]
     }
 
     /// Takes the first `len` off.
-    pub(super) fn split_front(&mut self, len: usize) -> Self {
+    pub(crate) fn split_front(&mut self, len: usize) -> Self {
         let front = Self { content: self.content.clone(), len, ..*self };
         self.from += len;
         self.len -= len;
@@ -33,35 +33,35 @@ impl Run {
         front
     }
 
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.first + number(self.len)
     }
 }
 
 /// One datagram that left its run: to be delivered again, later, or to one member only.
 #[derive(Clone)]
-pub(super) struct Single {
-    pub(super) datagram: Datagram,
-    pub(super) number: u64,
-    pub(super) attempt: u32,
-    pub(super) possible_duplicate: bool,
+pub(crate) struct Single {
+    pub(crate) datagram: Datagram,
+    pub(crate) number: u64,
+    pub(crate) attempt: u32,
+    pub(crate) possible_duplicate: bool,
 }
 
 impl Single {
     /// The datagram, and whether it was delivered before.
-    pub(super) fn into_seen(self) -> (Datagram, bool) {
+    pub(crate) fn into_seen(self) -> (Datagram, bool) {
         (self.datagram, self.attempt > 1)
     }
 }
 
 /// What a member took, in the order of its batch.
-pub(super) enum Taken {
+pub(crate) enum Taken {
     Run(Run),
     Single(Single),
 }
 
 impl Taken {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Run(run) => run.len,
             Self::Single(_) => 1,
@@ -69,28 +69,28 @@ impl Taken {
     }
 
     /// The same, to be copied from outside the lock.
-    pub(super) fn share(&self) -> Self {
+    pub(crate) fn share(&self) -> Self {
         match self {
             Self::Run(run) => Self::Run(run.clone()),
             Self::Single(single) => Self::Single(single.clone()),
         }
     }
 
-    pub(super) fn items(&self) -> &[Datagram] {
+    pub(crate) fn items(&self) -> &[Datagram] {
         match self {
             Self::Run(run) => run.items(),
             Self::Single(single) => std::slice::from_ref(&single.datagram),
         }
     }
 
-    pub(super) fn may_have_keys(&self) -> bool {
+    pub(crate) fn may_have_keys(&self) -> bool {
         match self {
             Self::Run(run) => run.enveloped,
             Self::Single(_) => true,
         }
     }
 
-    pub(super) fn first(&self) -> u64 {
+    pub(crate) fn first(&self) -> u64 {
         match self {
             Self::Run(run) => run.first,
             Self::Single(single) => single.number,
@@ -98,7 +98,7 @@ impl Taken {
     }
 
     /// The datagram at `at` as it is delivered next time.
-    pub(super) fn again(&self, at: usize, possible_duplicate: bool) -> Single {
+    pub(crate) fn again(&self, at: usize, possible_duplicate: bool) -> Single {
         let (attempt, before) = match self {
             Self::Run(_) => (1, false),
             Self::Single(single) => (single.attempt, single.possible_duplicate),
@@ -113,10 +113,10 @@ impl Taken {
 }
 
 /// Bytes of datagrams, as credit counts them.
-pub(super) fn bytes(items: &[Datagram]) -> usize {
+pub(crate) fn bytes(items: &[Datagram]) -> usize {
     items.iter().map(|datagram| datagram.view().size()).sum()
 }
 
-pub(super) fn number(len: usize) -> u64 {
+pub(crate) fn number(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -6,18 +6,18 @@ use super::content::Taken;
 use crate::driver::Board;
 
 /// What a member has in hand of one batch.
-pub(super) struct Lot {
-    pub(super) member: usize,
-    pub(super) board: Arc<Board>,
-    pub(super) taken: Vec<Taken>,
+pub(crate) struct Lot {
+    pub(crate) member: usize,
+    pub(crate) board: Arc<Board>,
+    pub(crate) taken: Vec<Taken>,
     /// How many are not settled, and which are.
-    pub(super) open: usize,
-    pub(super) settled: Bits,
+    pub(crate) open: usize,
+    pub(crate) settled: Bits,
 }
 
 impl Lot {
     /// What was taken as the delivery at `place`, and where in it.
-    pub(super) fn find(&self, place: usize) -> Option<(&Taken, usize)> {
+    pub(crate) fn find(&self, place: usize) -> Option<(&Taken, usize)> {
         let mut start = 0;
         for taken in &self.taken {
             if place < start + taken.len() {
@@ -29,7 +29,7 @@ impl Lot {
     }
 
     /// Whatever is not settled: its place in the batch, what it was taken as, and where in that.
-    pub(super) fn open(&self) -> impl Iterator<Item = (usize, &Taken, usize)> {
+    pub(crate) fn open(&self) -> impl Iterator<Item = (usize, &Taken, usize)> {
         let mut start = 0;
         let placed = self.taken.iter().flat_map(move |taken| {
             let from = start;
@@ -42,13 +42,13 @@ impl Lot {
 
 /// A set of small numbers; no memory of its own below 64.
 #[derive(Default)]
-pub(super) struct Bits {
+pub(crate) struct Bits {
     first: u64,
     more: Vec<u64>,
 }
 
 impl Bits {
-    pub(super) fn insert(&mut self, index: usize) {
+    pub(crate) fn insert(&mut self, index: usize) {
         let bit = 1 << (index % 64);
         match (index / 64).checked_sub(1) {
             None => self.first |= bit,
@@ -61,7 +61,7 @@ impl Bits {
         }
     }
 
-    pub(super) fn contains(&self, index: usize) -> bool {
+    pub(crate) fn contains(&self, index: usize) -> bool {
         let word = match (index / 64).checked_sub(1) {
             None => Some(&self.first),
             Some(word) => self.more.get(word),

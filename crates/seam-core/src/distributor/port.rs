@@ -6,60 +6,48 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 
-use super::config::Config;
 use super::group::Now;
 use super::timer::Timer;
-use super::topic::{Sending, Topic, Wait};
+use super::{Distributor, Sending, Wait};
 use crate::clock::lock;
-use crate::driver::{OpenContext, Sender, Ticket};
+use crate::driver::{Sender, Ticket};
 use crate::{Batch, Clock, Receipts, Result, SendError};
 
 /// The way out of a connection, shared by its senders; where it leads changes once, at `accept`.
-pub(super) struct Port {
+pub(crate) struct Port {
     lane: Mutex<Lane>,
     clock: Arc<dyn Clock>,
 }
 
 #[derive(Clone)]
-pub(super) struct Lane {
-    pub(super) topic: Arc<Topic>,
-    pub(super) outbox: u64,
+pub(crate) struct Lane {
+    pub(crate) topic: Arc<Distributor>,
+    pub(crate) outbox: u64,
 }
 
 impl Port {
-    pub(super) fn new(topic: Arc<Topic>, config: &Config, context: &OpenContext) -> Arc<Self> {
-        let outbox = topic.register(config.sending(context.events.clone()));
-        let clock = context.clock.clone();
-        Arc::new(Self { lane: Mutex::new(Lane { topic, outbox }), clock })
-    }
-
-    /// A way to one requester. Replies wait for no credit: each answers a request that had its own, and a
-    /// server must not stop for a requester that gave up.
-    pub(super) fn for_replies(
-        topic: Arc<Topic>,
-        config: &Config,
-        context: &OpenContext,
+    pub(crate) fn new(
+        topic: Arc<Distributor>,
+        sending: Sending,
+        clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let sending = config.sending(context.events.clone());
-        let sending = Sending { credit: usize::MAX, credit_bytes: usize::MAX, ..sending };
         let outbox = topic.register(sending);
-        let clock = context.clock.clone();
         Arc::new(Self { lane: Mutex::new(Lane { topic, outbox }), clock })
     }
 
-    pub(super) fn lane(&self) -> Lane {
+    pub(crate) fn lane(&self) -> Lane {
         lock(&self.lane).clone()
     }
 
     /// Nothing was admitted before: there was no receiver. Whoever waits looks again and follows.
-    pub(super) fn move_to(&self, topic: Arc<Topic>, config: &Config, context: &OpenContext) {
-        let outbox = topic.register(config.sending(context.events.clone()));
+    pub(crate) fn move_to(&self, topic: Arc<Distributor>, sending: Sending) {
+        let outbox = topic.register(sending);
         let old = std::mem::replace(&mut *lock(&self.lane), Lane { topic, outbox });
         old.topic.disturb();
         old.topic.unregister(old.outbox);
     }
 
-    pub(super) fn cut(&self, now: &Now<'_>) -> Vec<SendError> {
+    pub(crate) fn cut(&self, now: &Now<'_>) -> Vec<SendError> {
         let lane = self.lane();
         lane.topic.cut(lane.outbox, now)
     }

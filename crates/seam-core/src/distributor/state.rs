@@ -14,53 +14,53 @@ use crate::driver::Harvest;
 use crate::{Datagram, Error, Events};
 
 #[derive(Default)]
-pub(super) struct State {
-    pub(super) next_number: u64,
-    pub(super) next_id: u64,
-    pub(super) outboxes: BTreeMap<u64, Outbox>,
-    pub(super) groups: BTreeMap<u64, Group>,
-    pub(super) accounts: BTreeMap<u64, Account>,
+pub(crate) struct State {
+    pub(crate) next_number: u64,
+    pub(crate) next_id: u64,
+    pub(crate) outboxes: BTreeMap<u64, Outbox>,
+    pub(crate) groups: BTreeMap<u64, Group>,
+    pub(crate) accounts: BTreeMap<u64, Account>,
     /// Set once nothing is admitted any more: the error of those who try.
-    pub(super) closed: Option<Error>,
-    pub(super) harvest: Harvest,
+    pub(crate) closed: Option<Error>,
+    pub(crate) harvest: Harvest,
     /// Calls that wait for credit, and those that wait for receipts.
-    pub(super) hungry: usize,
-    pub(super) asking: usize,
+    pub(crate) hungry: usize,
+    pub(crate) asking: usize,
     /// Drains, woken whenever something is settled.
-    pub(super) watchers: Vec<Waker>,
+    pub(crate) watchers: Vec<Waker>,
 }
 
 /// What is done once the lock is gone.
 #[derive(Default)]
-pub(super) struct After {
-    pub(super) wakers: Wakers,
-    pub(super) garbage: Vec<Taken>,
+pub(crate) struct After {
+    pub(crate) wakers: Wakers,
+    pub(crate) garbage: Vec<Taken>,
     /// What expired, and who is told.
-    pub(super) expired: Vec<Datagram>,
-    pub(super) told: Option<Events>,
-    pub(super) groups: Vec<Group>,
+    pub(crate) expired: Vec<Datagram>,
+    pub(crate) told: Option<Events>,
+    pub(crate) groups: Vec<Group>,
 }
 
 /// Whom to wake; no memory of its own for one.
 #[derive(Default)]
-pub(super) struct Wakers {
+pub(crate) struct Wakers {
     first: Option<Waker>,
     more: Vec<Waker>,
 }
 
 impl Wakers {
-    pub(super) fn push(&mut self, waker: Waker) {
+    pub(crate) fn push(&mut self, waker: Waker) {
         match self.first {
             None => self.first = Some(waker),
             Some(_) => self.more.push(waker),
         }
     }
 
-    pub(super) fn append(&mut self, wakers: &mut Vec<Waker>) {
+    pub(crate) fn append(&mut self, wakers: &mut Vec<Waker>) {
         self.extend(wakers.drain(..));
     }
 
-    pub(super) fn wake(self) {
+    pub(crate) fn wake(self) {
         self.first.into_iter().chain(self.more).for_each(Waker::wake);
     }
 }
@@ -72,13 +72,13 @@ impl Extend<Waker> for Wakers {
 }
 
 impl State {
-    pub(super) fn id(&mut self) -> u64 {
+    pub(crate) fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
 
     /// Whether somebody waits for what an acknowledgement would change.
-    pub(super) fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched(&self) -> bool {
         let full = |group: &Group| group.waiting.iter().any(|member| !group.has_room(*member));
         self.hungry > 0
             || self.asking > 0
@@ -88,7 +88,7 @@ impl State {
     }
 
     /// Drops a group: nothing is owed to it any more.
-    pub(super) fn forget(&mut self, id: u64, after: &mut After) {
+    pub(crate) fn forget(&mut self, id: u64, after: &mut After) {
         let Some(mut group) = self.groups.remove(&id) else { return };
         let awaited = std::iter::from_fn(|| group.next_awaited()).collect::<Vec<_>>();
         for (number, datagram) in group.undone() {
@@ -106,7 +106,7 @@ impl State {
     }
 
     /// Drops what waits for a throw-away group whose receiver is gone; what is in hand may still be settled.
-    pub(super) fn forget_queued(&mut self, id: u64, after: &mut After) {
+    pub(crate) fn forget_queued(&mut self, id: u64, after: &mut After) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         for (number, datagram) in group.queued() {
             if let Some(group) = self.groups.get_mut(&id)
@@ -120,7 +120,7 @@ impl State {
 
     /// Forgets groups whose last member left long ago, as long as another group is left to hold what is not
     /// done: nothing is lost while it could still be delivered.
-    pub(super) fn forget_expired(&mut self, now: &Now<'_>, after: &mut After) {
+    pub(crate) fn forget_expired(&mut self, now: &Now<'_>, after: &mut After) {
         let expired = |group: &Group| group.forgotten_at().is_some_and(|at| at <= now.monotonic());
         let ids = self.groups.iter().filter(|(_, group)| expired(group));
         let ids: Vec<u64> = ids.map(|(id, _)| *id).collect();
@@ -131,7 +131,7 @@ impl State {
         }
     }
 
-    pub(super) fn next_forgetting(&self) -> Option<Duration> {
+    pub(crate) fn next_forgetting(&self) -> Option<Duration> {
         if self.groups.values().filter(|group| group.counts()).count() < 2 {
             return None;
         }
@@ -139,13 +139,13 @@ impl State {
     }
 
     /// Notes which admissions a group has received by now.
-    pub(super) fn advance(&mut self, group: u64, after: &mut After) {
+    pub(crate) fn advance(&mut self, group: u64, after: &mut After) {
         while let Some(number) = self.groups.get_mut(&group).and_then(Group::next_received) {
             self.received(number, after);
         }
     }
 
-    pub(super) fn received(&mut self, number: u64, after: &mut After) {
+    pub(crate) fn received(&mut self, number: u64, after: &mut After) {
         if let Some(account) = self.accounts.get_mut(&number) {
             account.awaiting -= 1;
             if account.awaiting == 0 && !account.wakers.is_empty() {
@@ -155,7 +155,7 @@ impl State {
         }
     }
 
-    pub(super) fn settle(&mut self, first: u64, items: &[Datagram], after: &mut After) {
+    pub(crate) fn settle(&mut self, first: u64, items: &[Datagram], after: &mut After) {
         outbox::settle(
             &mut self.accounts,
             &mut self.outboxes,
@@ -166,17 +166,17 @@ impl State {
         );
     }
 
-    pub(super) fn wake_senders(&mut self, after: &mut After) {
+    pub(crate) fn wake_senders(&mut self, after: &mut After) {
         self.outboxes.values_mut().for_each(|outbox| outbox.wake_first(after));
     }
 
-    pub(super) fn wake_members(&mut self, after: &mut After) {
+    pub(crate) fn wake_members(&mut self, after: &mut After) {
         self.groups.values_mut().for_each(|group| after.wakers.extend(group.take_wakers()));
     }
 }
 
 /// Wakes the first member that waits and has room.
-pub(super) fn wake_one(group: &mut Group, after: &mut After) {
+pub(crate) fn wake_one(group: &mut Group, after: &mut After) {
     let ready = |member: &usize| group.has_room(*member);
     let Some(at) = group.waiting.iter().position(ready) else { return };
     if let Some(member) = group.waiting.remove(at) {

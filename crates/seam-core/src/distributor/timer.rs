@@ -7,11 +7,11 @@ use crate::{Clock, Sleep};
 
 /// A timer that is made only when there is something to wait for, and again only when that changes.
 #[derive(Default)]
-pub(super) struct Timer(Option<(Duration, Sleep)>);
+pub(crate) struct Timer(Option<(Duration, Sleep)>);
 
 impl Timer {
     /// Ready once `due` has come; pending for ever without one.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         clock: &dyn Clock,
         due: Option<Duration>,

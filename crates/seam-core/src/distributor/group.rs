@@ -19,7 +19,7 @@ use crate::{Clock, Datagram, Timestamp};
 
 /// Who a group is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(crate) enum Name {
     /// The one of all receivers that name none.
     Default,
     Named(Box<str>),
@@ -28,19 +28,19 @@ pub(super) enum Name {
 }
 
 /// One receiver of the group.
-pub(super) struct Member {
-    pub(super) credit: usize,
-    pub(super) credit_bytes: usize,
-    pub(super) unsettled: usize,
-    pub(super) unsettled_bytes: usize,
+pub(crate) struct Member {
+    pub(crate) credit: usize,
+    pub(crate) credit_bytes: usize,
+    pub(crate) unsettled: usize,
+    pub(crate) unsettled_bytes: usize,
     /// Whether the next datagram for it is over its credit in bytes, until it settles something.
     full: bool,
     /// Datagrams of keys that this member has in hand.
     parked: VecDeque<Single>,
     /// False once its receiver was dropped or drains; what it has may still be settled.
-    pub(super) live: bool,
+    pub(crate) live: bool,
     /// Whoever waits in its `receive`.
-    pub(super) waker: Option<Waker>,
+    pub(crate) waker: Option<Waker>,
 }
 
 /// Who has a key, and how many of it.
@@ -56,11 +56,11 @@ struct Awaited {
     number: u64,
 }
 
-pub(super) struct Group {
-    pub(super) name: Name,
-    pub(super) members: BTreeMap<usize, Member>,
+pub(crate) struct Group {
+    pub(crate) name: Name,
+    pub(crate) members: BTreeMap<usize, Member>,
     next_member: usize,
-    pub(super) lots: Slab<Lot>,
+    pub(crate) lots: Slab<Lot>,
     queue: VecDeque<Run>,
     /// To be delivered again, in the order of admission, before anything new.
     returned: BTreeMap<u64, Single>,
@@ -68,51 +68,51 @@ pub(super) struct Group {
     keys: HashMap<Bytes, Hold>,
     serial: u32,
     /// Members that wait for something to take, in the order in which they began.
-    pub(super) waiting: VecDeque<usize>,
-    pub(super) admitted: u64,
-    pub(super) admitted_bytes: u64,
-    pub(super) outcomes: u64,
-    pub(super) outcome_bytes: u64,
+    pub(crate) waiting: VecDeque<usize>,
+    pub(crate) admitted: u64,
+    pub(crate) admitted_bytes: u64,
+    pub(crate) outcomes: u64,
+    pub(crate) outcome_bytes: u64,
     awaited: VecDeque<Awaited>,
     /// When its last member left, and for how long it is remembered.
-    pub(super) left: Option<Duration>,
-    pub(super) expiry: Duration,
+    pub(crate) left: Option<Duration>,
+    pub(crate) expiry: Duration,
 }
 
 /// What time it is, on both clocks; each is read at most once, and only if somebody asks.
-pub(super) struct Now<'a> {
+pub(crate) struct Now<'a> {
     clock: &'a dyn Clock,
     monotonic: OnceCell<Duration>,
     wall: OnceCell<Timestamp>,
 }
 
 impl<'a> Now<'a> {
-    pub(super) fn of(clock: &'a dyn Clock) -> Self {
+    pub(crate) fn of(clock: &'a dyn Clock) -> Self {
         Self { clock, monotonic: OnceCell::new(), wall: OnceCell::new() }
     }
 
-    pub(super) fn monotonic(&self) -> Duration {
+    pub(crate) fn monotonic(&self) -> Duration {
         *self.monotonic.get_or_init(|| self.clock.now())
     }
 
-    pub(super) fn wall(&self) -> Timestamp {
+    pub(crate) fn wall(&self) -> Timestamp {
         *self.wall.get_or_init(|| self.clock.wall())
     }
 }
 
 /// What a take found.
 #[derive(Default)]
-pub(super) struct Found {
-    pub(super) taken: Vec<Taken>,
-    pub(super) count: usize,
+pub(crate) struct Found {
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) count: usize,
     /// Datagrams that had expired, by number.
-    pub(super) expired: Vec<(u64, Datagram)>,
+    pub(crate) expired: Vec<(u64, Datagram)>,
     /// Members for which something was parked meanwhile.
-    pub(super) parked_for: Vec<usize>,
+    pub(crate) parked_for: Vec<usize>,
 }
 
 impl Group {
-    pub(super) fn new(name: Name, expiry: Duration) -> Self {
+    pub(crate) fn new(name: Name, expiry: Duration) -> Self {
         Self {
             name,
             members: BTreeMap::new(),
@@ -135,25 +135,25 @@ impl Group {
     }
 
     /// Whether senders wait for this group's receipt.
-    pub(super) fn counts(&self) -> bool {
+    pub(crate) fn counts(&self) -> bool {
         self.name != Name::Private
     }
 
     /// Whether it gets what is admitted now: a throw-away group only while its receiver lives.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.counts() || self.has_live_member()
     }
 
-    pub(super) fn has_live_member(&self) -> bool {
+    pub(crate) fn has_live_member(&self) -> bool {
         self.members.values().any(|member| member.live)
     }
 
     /// Whoever waits in a `receive` of any member.
-    pub(super) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
+    pub(crate) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
         self.members.values_mut().filter_map(|member| member.waker.take())
     }
 
-    pub(super) fn join(&mut self, credit: usize, credit_bytes: usize) -> usize {
+    pub(crate) fn join(&mut self, credit: usize, credit_bytes: usize) -> usize {
         self.left = None;
         let id = self.next_member;
         self.next_member += 1;
@@ -172,7 +172,7 @@ impl Group {
     }
 
     /// Ends the membership; what was parked for it goes back. What it has in hand stays settleable.
-    pub(super) fn leave(&mut self, member: usize, now: Duration) {
+    pub(crate) fn leave(&mut self, member: usize, now: Duration) {
         let leaving = self.members.get_mut(&member).filter(|member| member.live);
         let Some(leaving) = leaving else { return };
         leaving.live = false;
@@ -188,14 +188,14 @@ impl Group {
     }
 
     /// Removes a member that has left and has nothing in hand any more.
-    pub(super) fn forget_if_empty(&mut self, member: usize) {
+    pub(crate) fn forget_if_empty(&mut self, member: usize) {
         if self.members.get(&member).is_some_and(|m| !m.live && m.unsettled == 0) {
             self.members.remove(&member);
         }
     }
 
     /// Appends an admission; whether the group has received it at once.
-    pub(super) fn append(&mut self, run: Run, run_bytes: usize) -> bool {
+    pub(crate) fn append(&mut self, run: Run, run_bytes: usize) -> bool {
         self.admitted += super::content::number(run.len);
         self.admitted_bytes += super::content::number(run_bytes);
         let awaited =
@@ -209,7 +209,7 @@ impl Group {
     }
 
     /// The first number of the next admission that has come within the window since the last call.
-    pub(super) fn next_received(&mut self) -> Option<u64> {
+    pub(crate) fn next_received(&mut self) -> Option<u64> {
         let awaited = self.awaited.front()?;
         if !self.reached(awaited) {
             return None;
@@ -218,12 +218,12 @@ impl Group {
     }
 
     /// The number of the next admission that has not come within the window.
-    pub(super) fn next_awaited(&mut self) -> Option<u64> {
+    pub(crate) fn next_awaited(&mut self) -> Option<u64> {
         self.awaited.pop_front().map(|awaited| awaited.number)
     }
 
     /// Whether nothing waits and nobody has anything in hand.
-    pub(super) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.queue.is_empty()
             && self.returned.is_empty()
             && self.delayed.is_empty()
@@ -232,12 +232,12 @@ impl Group {
     }
 
     /// When it is forgotten, if nobody joins before.
-    pub(super) fn forgotten_at(&self) -> Option<Duration> {
+    pub(crate) fn forgotten_at(&self) -> Option<Duration> {
         self.left.map(|left| left.saturating_add(self.expiry))
     }
 
     /// Datagrams of an admission that ends at these counts which the group has received.
-    pub(super) fn received_of(&self, number: u64, len: u64) -> u64 {
+    pub(crate) fn received_of(&self, number: u64, len: u64) -> u64 {
         match self.awaited.iter().find(|awaited| awaited.number == number) {
             None => len,
             Some(awaited) => {
@@ -269,26 +269,26 @@ impl Group {
     }
 
     /// Whether anything is there that a member could take, keys and delays aside.
-    pub(super) fn has_something(&self) -> bool {
+    pub(crate) fn has_something(&self) -> bool {
         !self.returned.is_empty() || !self.queue.is_empty()
     }
 
     /// Whether something is there for this very member.
-    pub(super) fn has_parked(&self, member: usize) -> bool {
+    pub(crate) fn has_parked(&self, member: usize) -> bool {
         self.members.get(&member).is_some_and(|member| !member.parked.is_empty())
     }
 
     /// When the next delayed datagram is due.
-    pub(super) fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         self.delayed.keys().next().map(|(due, _)| *due)
     }
 
     /// Whether some member waits for what it has in hand to be settled.
-    pub(super) fn is_starved(&self) -> bool {
+    pub(crate) fn is_starved(&self) -> bool {
         self.waiting.iter().any(|member| !self.has_room(*member))
     }
 
-    pub(super) fn has_room(&self, member: usize) -> bool {
+    pub(crate) fn has_room(&self, member: usize) -> bool {
         self.members.get(&member).is_some_and(|m| m.unsettled < m.credit && !m.full)
     }
 
@@ -302,7 +302,7 @@ impl Group {
     }
 
     /// Takes up to `max` datagrams for `member`.
-    pub(super) fn take(&mut self, member: usize, max: usize, now: &Now<'_>) -> Found {
+    pub(crate) fn take(&mut self, member: usize, max: usize, now: &Now<'_>) -> Found {
         self.promote(now);
         let mut found = Found::default();
         self.take_parked(member, max, now, &mut found);
@@ -312,25 +312,25 @@ impl Group {
     }
 
     /// The token of the next lot: where it will be, and a serial number so that no two are the same.
-    pub(super) fn next_token(&mut self) -> u64 {
+    pub(crate) fn next_token(&mut self) -> u64 {
         self.serial = self.serial.wrapping_add(1);
         u64::from(self.serial) << 32 | super::content::number(self.lots.vacant_key())
     }
 
     /// Where the lot of this token is; `None` once it is settled or revoked.
-    pub(super) fn lot_of(&self, token: u64) -> Option<usize> {
+    pub(crate) fn lot_of(&self, token: u64) -> Option<usize> {
         let at = usize::try_from(token & u64::from(u32::MAX)).ok()?;
         self.lots.get(at).filter(|lot| lot.board.token() == token).map(|_| at)
     }
 
     /// Notes what was taken as `member`'s.
-    pub(super) fn hold(&mut self, member: usize, board: Arc<Board>, taken: Vec<Taken>) {
+    pub(crate) fn hold(&mut self, member: usize, board: Arc<Board>, taken: Vec<Taken>) {
         let open = taken.iter().map(Taken::len).sum();
         self.lots.insert(Lot { member, board, taken, open, settled: Bits::default() });
     }
 
     /// The datagram of this number if some member has it in hand.
-    pub(super) fn in_hand(&self, number: u64) -> Option<Datagram> {
+    pub(crate) fn in_hand(&self, number: u64) -> Option<Datagram> {
         let mut open = self.lots.iter().flat_map(|(_, lot)| lot.open());
         let found =
             open.find(|(_, taken, at)| taken.first() + super::content::number(*at) == number);
@@ -338,7 +338,7 @@ impl Group {
     }
 
     /// Every datagram that waits here, by number.
-    pub(super) fn queued(&self) -> Vec<(u64, Datagram)> {
+    pub(crate) fn queued(&self) -> Vec<(u64, Datagram)> {
         let mut all = Vec::new();
         for run in &self.queue {
             all.extend((run.first..).zip(run.items().iter().cloned()));
@@ -350,7 +350,7 @@ impl Group {
     }
 
     /// Every datagram that is not done here, by number.
-    pub(super) fn undone(&self) -> Vec<(u64, Datagram)> {
+    pub(crate) fn undone(&self) -> Vec<(u64, Datagram)> {
         let mut all = self.queued();
         for (_, taken, at) in self.lots.iter().flat_map(|(_, lot)| lot.open()) {
             all.push((taken.first() + super::content::number(at), taken.items()[at].clone()));
@@ -478,13 +478,13 @@ impl Group {
     }
 
     /// Holds a datagram back until `due`; meanwhile it takes no room in the window.
-    pub(super) fn delay(&mut self, single: Single, due: Duration) {
+    pub(crate) fn delay(&mut self, single: Single, due: Duration) {
         self.settle_waiting(&single.datagram);
         self.delayed.insert((due, single.number), single);
     }
 
     /// Notes that a datagram which no member has in hand takes no room in the window any more.
-    pub(super) fn settle_waiting(&mut self, datagram: &Datagram) {
+    pub(crate) fn settle_waiting(&mut self, datagram: &Datagram) {
         self.outcomes += 1;
         self.outcome_bytes += super::content::number(datagram.view().size());
     }
@@ -496,12 +496,12 @@ impl Group {
     }
 
     /// Puts a datagram that was released where it is taken from next.
-    pub(super) fn give_back(&mut self, single: Single) {
+    pub(crate) fn give_back(&mut self, single: Single) {
         self.returned.insert(single.number, single);
     }
 
     /// Notes that `count` datagrams of `size` bytes of `member` are settled.
-    pub(super) fn uncharge(&mut self, member: usize, count: usize, size: usize) {
+    pub(crate) fn uncharge(&mut self, member: usize, count: usize, size: usize) {
         if let Some(m) = self.members.get_mut(&member) {
             m.unsettled -= count;
             m.unsettled_bytes -= size;
@@ -510,7 +510,7 @@ impl Group {
     }
 
     /// One datagram of this key is no longer in its member's hands.
-    pub(super) fn release_key(&mut self, datagram: &Datagram) {
+    pub(crate) fn release_key(&mut self, datagram: &Datagram) {
         let Some(key) = datagram.view().key() else { return };
         let Some(hold) = self.keys.get_mut(key) else { return };
         hold.count -= 1;
@@ -521,7 +521,7 @@ impl Group {
 
     /// Removes the datagram of this number from wherever it waits, and says whether a member had it before;
     /// `None` if it does not wait here.
-    pub(super) fn extract(&mut self, number: u64) -> Option<(Datagram, bool)> {
+    pub(crate) fn extract(&mut self, number: u64) -> Option<(Datagram, bool)> {
         if let Some(single) = self.returned.remove(&number) {
             return Some(single.into_seen());
         }

@@ -6,17 +6,17 @@ use std::task::Context;
 
 use bytes::Bytes;
 
+use super::Distributor;
 use super::content::{Content, Run, number};
 use super::group::Group;
 use super::outbox::{Account, Outbox};
 use super::state::{After, State, wake_one};
-use super::topic::Topic;
 use crate::clock::lock;
 use crate::driver::Ticket;
 use crate::{Batch, Confirmation, Datagram, Error, Event, Fate, Receipts, SendError};
 
 impl State {
-    pub(super) fn refusal(&self, outbox: u64, call: Option<u64>, name: &str) -> Option<Error> {
+    pub(crate) fn refusal(&self, outbox: u64, call: Option<u64>, name: &str) -> Option<Error> {
         if let Some(error) = &self.closed {
             return Some(error.clone());
         }
@@ -26,12 +26,12 @@ impl State {
         }
     }
 
-    pub(super) fn is_first(&self, outbox: u64, call: Option<u64>) -> bool {
+    pub(crate) fn is_first(&self, outbox: u64, call: Option<u64>) -> bool {
         let waiting = self.outboxes.get(&outbox).and_then(|outbox| outbox.waiting.front());
         waiting.is_none_or(|(first, _)| Some(*first) == call)
     }
 
-    pub(super) fn has_looked(&mut self, outbox: u64) {
+    pub(crate) fn has_looked(&mut self, outbox: u64) {
         if let Some(outbox) = self.outboxes.get_mut(&outbox) {
             outbox.called = false;
             outbox.lingers_at = None;
@@ -39,18 +39,18 @@ impl State {
     }
 
     /// Whether all of `batch` fits now.
-    pub(super) fn fits(&self, outbox: u64, batch: &Batch) -> bool {
+    pub(crate) fn fits(&self, outbox: u64, batch: &Batch) -> bool {
         self.outboxes.get(&outbox).is_some_and(|outbox| outbox.fits(batch))
     }
 
     /// Whether the first call that waits does better to look once more before it takes what little is free.
-    pub(super) fn lingers(&mut self, outbox: u64, batch: &Batch) -> bool {
+    pub(crate) fn lingers(&mut self, outbox: u64, batch: &Batch) -> bool {
         self.outboxes.get_mut(&outbox).is_some_and(|outbox| outbox.lingers(batch))
     }
 
     /// Whether nobody waits for an acknowledgement but the senders of one connection, the first of which was
     /// woken already.
-    pub(super) fn one_is_called(&self) -> bool {
+    pub(crate) fn one_is_called(&self) -> bool {
         let mut waiting = self.outboxes.values().filter(|outbox| !outbox.waiting.is_empty());
         self.asking == 0
             && self.watchers.is_empty()
@@ -60,7 +60,7 @@ impl State {
             && !self.groups.values().any(Group::is_starved)
     }
 
-    pub(super) fn enqueue(&mut self, outbox: u64, call: &mut Option<u64>, cx: &Context<'_>) {
+    pub(crate) fn enqueue(&mut self, outbox: u64, call: &mut Option<u64>, cx: &Context<'_>) {
         let Some(outbox) = self.outboxes.get_mut(&outbox) else { return };
         if let Some(number) = *call {
             if let Some((_, waker)) = outbox.waiting.iter_mut().find(|(n, _)| *n == number) {
@@ -74,7 +74,7 @@ impl State {
         self.hungry += 1;
     }
 
-    pub(super) fn leave_queue(&mut self, outbox: u64, call: &mut Option<u64>, after: &mut After) {
+    pub(crate) fn leave_queue(&mut self, outbox: u64, call: &mut Option<u64>, after: &mut After) {
         let (Some(number), Some(outbox)) = (call.take(), self.outboxes.get_mut(&outbox)) else {
             return;
         };
@@ -90,11 +90,11 @@ impl State {
     }
 
     /// Admits what fits from the front of `batch`.
-    pub(super) fn admit(
+    pub(crate) fn admit(
         &mut self,
         outbox_id: u64,
         batch: &mut Batch,
-        topic: &Topic,
+        topic: &Distributor,
         after: &mut After,
     ) {
         let Some(outbox) = self.outboxes.get_mut(&outbox_id) else { return };
@@ -139,7 +139,7 @@ impl State {
     }
 
     /// The receipts of a ticket, if everything in it has its fate.
-    pub(super) fn receipts(&mut self, outbox: u64, ticket: &Ticket) -> Option<Receipts> {
+    pub(crate) fn receipts(&mut self, outbox: u64, ticket: &Ticket) -> Option<Receipts> {
         let Some(Outbox { confirm, closed, .. }) = self.outboxes.get(&outbox) else {
             return Some(Receipts::all(ticket.len(), Confirmation::Received));
         };
@@ -154,7 +154,7 @@ impl State {
         Some(receipts)
     }
 
-    pub(super) fn ask(&mut self, outbox: u64, ticket: &Ticket, cx: &Context<'_>) {
+    pub(crate) fn ask(&mut self, outbox: u64, ticket: &Ticket, cx: &Context<'_>) {
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
         for (first, len) in ticket.ranges() {
             let mut range = self.accounts.range_mut(first..first + u64::from(len));
@@ -170,7 +170,7 @@ impl State {
         }
     }
 
-    pub(super) fn accounts_of<'a>(
+    pub(crate) fn accounts_of<'a>(
         &'a self,
         ticket: &'a Ticket,
     ) -> impl Iterator<Item = (&'a u64, &'a Account)> {
@@ -178,7 +178,7 @@ impl State {
         ticket.ranges().flat_map(range)
     }
 
-    pub(super) fn withdraw(&mut self, outbox: u64, ticket: &Ticket, after: &mut After) -> Receipts {
+    pub(crate) fn withdraw(&mut self, outbox: u64, ticket: &Ticket, after: &mut After) -> Receipts {
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
         let mut receipts = Receipts::all(ticket.len(), confirm);
         let accounts: Vec<(u64, usize)> =
@@ -206,13 +206,13 @@ impl State {
     }
 
     /// How many of an admission are beyond failing.
-    pub(super) fn kept(&self, confirm: Confirmation, first: u64, len: usize) -> usize {
+    pub(crate) fn kept(&self, confirm: Confirmation, first: u64, len: usize) -> usize {
         if confirm == Confirmation::Settled { 0 } else { self.received_of(first, len) }
     }
 
     /// Fails what of these keys was admitted after the number that failed and has no receipt: none of it may
     /// succeed any more. Its tickets tell.
-    pub(super) fn fail_lanes(
+    pub(crate) fn fail_lanes(
         &mut self,
         outbox: u64,
         lanes: &HashMap<Bytes, u64>,
@@ -255,7 +255,7 @@ impl State {
     }
 
     /// How many of an admission every group that counts has received.
-    pub(super) fn received_of(&self, first: u64, len: usize) -> usize {
+    pub(crate) fn received_of(&self, first: u64, len: usize) -> usize {
         let groups = self.groups.values().filter(|group| group.counts());
         let least = groups.map(|group| group.received_of(first, number(len))).min();
         least.and_then(|least| usize::try_from(least).ok()).unwrap_or(len)
@@ -263,7 +263,7 @@ impl State {
 
     /// Takes one datagram back from wherever it waits; `None` if every group is done with it. Not sent is
     /// only what still waited in every group that it went to, and was never delivered.
-    pub(super) fn take_back(
+    pub(crate) fn take_back(
         &mut self,
         first: u64,
         number: u64,
@@ -293,7 +293,7 @@ impl State {
         Some((datagram, fate))
     }
 
-    pub(super) fn cut(&mut self, outbox: u64, name: &str, after: &mut After) -> Vec<SendError> {
+    pub(crate) fn cut(&mut self, outbox: u64, name: &str, after: &mut After) -> Vec<SendError> {
         if self.outboxes.get(&outbox).is_none_or(|outbox| outbox.closed) {
             return Vec::new();
         }
@@ -339,7 +339,7 @@ impl State {
 }
 
 /// Moves the first `count` datagrams of a batch into a content.
-fn fill(batch: &mut Batch, count: usize, first: u64, topic: &Topic) -> Arc<Content> {
+fn fill(batch: &mut Batch, count: usize, first: u64, topic: &Distributor) -> Arc<Content> {
     let mut content = lock(&topic.spare).pop().unwrap_or_default();
     match Arc::get_mut(&mut content) {
         Some(items) if count == batch.len() => batch.admit_all(first, items),

@@ -1,8 +1,30 @@
-//! One stream of datagrams: who sends into it, the groups that receive, and what is owed to whom.
+//! The distributor: it holds each datagram of a sending process until it is done in every group.
+//!
+//! One for each direction of an address. Memory hands what it holds to receivers of the same process; links
+//! hand it to sessions, each of which is a member of a group, and tell what the other end received and settled.
+//!
+//! - `content`: datagrams that were admitted together stay together, shared by all groups.
+//! - `group`, `lot`: what waits for a group of receivers, and which of them has what. Plain values.
+//! - `outbox`: what one connection has sent, and what is owed for it.
+//! - `state`, `sending`, `receiving`: what a distributor knows, and how that changes. No lock, waker call or wait.
+//! - `hook`, `member`: how it learns of verdicts: from the boards of local receivers, or from a session.
+//! - `port`: the driver's sender over it.
 //!
 //! Everything is one value under one lock, held only for short, bounded work: datagrams are copied and
 //! dropped outside it, wakers are called outside it. An admission stays one run of shared datagrams all the
 //! way, so its cost is that of the batch, not of each datagram.
+
+pub(crate) mod content;
+pub(crate) mod group;
+pub(crate) mod hook;
+mod lot;
+mod member;
+mod outbox;
+pub(crate) mod port;
+mod receiving;
+mod sending;
+mod state;
+pub(crate) mod timer;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,63 +32,63 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::content::{Content, Taken, number};
-use super::group::{Group, Name, Now};
-use super::hook::Hook;
-use super::outbox::Outbox;
-use super::state::{After, State, wake_one};
+use self::content::{Content, Taken, number};
+use self::group::{Group, Name, Now};
+use self::hook::Hook;
+use self::outbox::Outbox;
+use self::state::{After, State, wake_one};
 use crate::clock::lock;
 use crate::driver::Ticket;
 use crate::{
     Batch, Confirmation, Deliveries, Error, Event, Events, Note, Receipts, Result, SendError,
 };
 
-pub(super) struct Topic {
+pub(crate) struct Distributor {
     /// The endpoint, without secrets, for errors.
-    pub(super) name: String,
+    pub(crate) name: String,
     state: Mutex<State>,
     /// Whether somebody waits for what an acknowledgement would change. While nobody does, boards are only
     /// enlisted, and harvested by the next receive.
-    pub(super) eager: AtomicBool,
+    pub(crate) eager: AtomicBool,
     /// Boards with something to harvest: group and token.
-    pub(super) marked: Mutex<Vec<(u64, u64)>>,
+    pub(crate) marked: Mutex<Vec<(u64, u64)>>,
     /// Contents to be used again.
-    pub(super) spare: Mutex<Vec<Arc<Content>>>,
+    pub(crate) spare: Mutex<Vec<Arc<Content>>>,
 }
 
 /// A member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seat {
-    pub(super) group: u64,
-    pub(super) member: usize,
+pub(crate) struct Seat {
+    pub(crate) group: u64,
+    pub(crate) member: usize,
 }
 
 /// What a receiver asks for.
-pub(super) struct Membership {
-    pub(super) group: Name,
-    pub(super) credit: usize,
-    pub(super) credit_bytes: usize,
-    pub(super) session_expiry: Duration,
+pub(crate) struct Membership {
+    pub(crate) group: Name,
+    pub(crate) credit: usize,
+    pub(crate) credit_bytes: usize,
+    pub(crate) session_expiry: Duration,
 }
 
 /// What a sender asks for.
-pub(super) struct Sending {
-    pub(super) credit: usize,
-    pub(super) credit_bytes: usize,
-    pub(super) confirm: Confirmation,
-    pub(super) events: Events,
+pub(crate) struct Sending {
+    pub(crate) credit: usize,
+    pub(crate) credit_bytes: usize,
+    pub(crate) confirm: Confirmation,
+    pub(crate) events: Events,
 }
 
 /// What a poll that cannot go on waits for, beside being woken.
-pub(super) enum Wait<T> {
+pub(crate) enum Wait<T> {
     Ready(T),
     Until(Option<Duration>),
 }
 
 const SPARE: usize = 64;
 
-impl Topic {
-    pub(super) fn new(name: String) -> Arc<Self> {
+impl Distributor {
+    pub(crate) fn new(name: String) -> Arc<Self> {
         Arc::new(Self {
             name,
             state: Mutex::default(),
@@ -107,7 +129,7 @@ impl Topic {
         }
     }
 
-    pub(super) fn register(&self, sending: Sending) -> u64 {
+    pub(crate) fn register(&self, sending: Sending) -> u64 {
         self.with(|state, _| {
             let id = state.id();
             state.outboxes.insert(id, Outbox::new(sending));
@@ -115,12 +137,12 @@ impl Topic {
         })
     }
 
-    pub(super) fn unregister(&self, outbox: u64) {
+    pub(crate) fn unregister(&self, outbox: u64) {
         self.with(|state, _| state.outboxes.remove(&outbox));
     }
 
     /// Adds a member; makes its group if it is new.
-    pub(super) fn join(&self, membership: Membership) -> Seat {
+    pub(crate) fn join(&self, membership: Membership) -> Seat {
         self.with(|state, after| {
             let known = state
                 .groups
@@ -139,7 +161,7 @@ impl Topic {
     }
 
     /// Ends a membership: its receiver was dropped, drains, or moves. What it has in hand stays settleable.
-    pub(super) fn leave(&self, seat: Seat, now: Duration) {
+    pub(crate) fn leave(&self, seat: Seat, now: Duration) {
         self.with(|state, after| {
             let Some(group) = state.groups.get_mut(&seat.group) else { return };
             let waker = group.members.get_mut(&seat.member).and_then(|m| m.waker.take());
@@ -156,7 +178,7 @@ impl Topic {
     }
 
     /// Revokes what a member has in hand: it goes to somebody else. Says how many those were.
-    pub(super) fn revoke(&self, seat: Seat, now: &Now<'_>) -> u64 {
+    pub(crate) fn revoke(&self, seat: Seat, now: &Now<'_>) -> u64 {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             let revoked = state.revoke(seat, after);
@@ -172,13 +194,13 @@ impl Topic {
     }
 
     /// Whether this member receives, or still has something in hand.
-    pub(super) fn is_member(&self, seat: Seat) -> bool {
+    pub(crate) fn is_member(&self, seat: Seat) -> bool {
         let state = lock(&self.state);
         state.groups.get(&seat.group).is_some_and(|group| group.members.contains_key(&seat.member))
     }
 
     /// Deliveries that a member has in hand.
-    pub(super) fn in_hand(&self, seat: Seat, now: &Now<'_>) -> usize {
+    pub(crate) fn in_hand(&self, seat: Seat, now: &Now<'_>) -> usize {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             let group = state.groups.get(&seat.group);
@@ -187,7 +209,7 @@ impl Topic {
     }
 
     /// Datagrams of an outbox that are not done, calls that wait included.
-    pub(super) fn held(&self, outbox: u64, now: &Now<'_>) -> usize {
+    pub(crate) fn held(&self, outbox: u64, now: &Now<'_>) -> usize {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             state.outboxes.get(&outbox).map_or(0, |outbox| outbox.held + outbox.waiting.len())
@@ -195,7 +217,7 @@ impl Topic {
     }
 
     /// Wakes `waker` whenever something is settled, from now on.
-    pub(super) fn watch(&self, waker: &Waker) {
+    pub(crate) fn watch(&self, waker: &Waker) {
         self.with(|state, _| {
             if !state.watchers.iter().any(|known| known.will_wake(waker)) {
                 state.watchers.push(waker.clone());
@@ -205,7 +227,7 @@ impl Topic {
     }
 
     /// Lets calls that wait go on, and refuses new ones.
-    pub(super) fn stop(&self, outbox: u64) {
+    pub(crate) fn stop(&self, outbox: u64) {
         self.with(|state, _| {
             if let Some(outbox) = state.outboxes.get_mut(&outbox) {
                 outbox.stopped = true;
@@ -214,7 +236,7 @@ impl Topic {
     }
 
     /// Admits nothing more. Receivers end once everything is settled.
-    pub(super) fn close(&self, error: Error) {
+    pub(crate) fn close(&self, error: Error) {
         self.with(|state, after| {
             state.closed.get_or_insert(error);
             state.wake_senders(after);
@@ -222,12 +244,12 @@ impl Topic {
         });
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         lock(&self.state).closed.is_some()
     }
 
     /// Wakes whoever waits, to look again whether this is still its topic.
-    pub(super) fn disturb(&self) {
+    pub(crate) fn disturb(&self) {
         self.with(|state, after| {
             state.wake_senders(after);
             state.wake_members(after);
@@ -235,11 +257,11 @@ impl Topic {
     }
 
     /// Whether any receiver has joined.
-    pub(super) fn has_members(&self) -> bool {
+    pub(crate) fn has_members(&self) -> bool {
         !lock(&self.state).groups.is_empty()
     }
 
-    pub(super) fn poll_admit(
+    pub(crate) fn poll_admit(
         &self,
         outbox: u64,
         batch: &mut Batch,
@@ -281,7 +303,7 @@ impl Topic {
     }
 
     /// A call that waits for credit is dropped.
-    pub(super) fn cancel_admit(&self, outbox: u64, call: &mut Option<u64>, now: &Now<'_>) {
+    pub(crate) fn cancel_admit(&self, outbox: u64, call: &mut Option<u64>, now: &Now<'_>) {
         self.with(|state, after| {
             state.leave_queue(outbox, call, after);
             self.look_for_others(state, now, after);
@@ -296,7 +318,7 @@ impl Topic {
         }
     }
 
-    pub(super) fn poll_receipts(
+    pub(crate) fn poll_receipts(
         &self,
         outbox: u64,
         ticket: &Ticket,
@@ -319,7 +341,7 @@ impl Topic {
         })
     }
 
-    pub(super) fn withdraw(&self, outbox: u64, ticket: &Ticket, now: &Now<'_>) -> Receipts {
+    pub(crate) fn withdraw(&self, outbox: u64, ticket: &Ticket, now: &Now<'_>) -> Receipts {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             after.wakers.append(&mut state.watchers);
@@ -328,7 +350,7 @@ impl Topic {
     }
 
     /// Nobody asks for this ticket any more.
-    pub(super) fn forget(&self, outbox: u64, ticket: &Ticket) {
+    pub(crate) fn forget(&self, outbox: u64, ticket: &Ticket) {
         self.with(|state, _| {
             for (first, len) in ticket.ranges() {
                 let range = first..first + u64::from(len);
@@ -342,7 +364,7 @@ impl Topic {
     }
 
     /// Closes an outbox; what is not done comes back with its fate. What was received stays.
-    pub(super) fn cut(&self, outbox: u64, now: &Now<'_>) -> Vec<SendError> {
+    pub(crate) fn cut(&self, outbox: u64, now: &Now<'_>) -> Vec<SendError> {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             state.cut(outbox, &self.name, after)
@@ -350,7 +372,7 @@ impl Topic {
     }
 
     /// Refills `into`; `None` once this member gets nothing any more.
-    pub(super) fn poll_receive(
+    pub(crate) fn poll_receive(
         &self,
         seat: Seat,
         max: usize,
@@ -386,7 +408,7 @@ impl Topic {
     }
 
     /// A receive that waits is dropped: what it was woken for goes to somebody else.
-    pub(super) fn cancel_receive(&self, seat: Seat) {
+    pub(crate) fn cancel_receive(&self, seat: Seat) {
         self.with(|state, after| {
             let Some(group) = state.groups.get_mut(&seat.group) else { return };
             if let Some(member) = group.members.get_mut(&seat.member) {
@@ -399,7 +421,7 @@ impl Topic {
 
     /// Tells those that wait of acknowledgements. Where that is one sender alone, it is woken once: it will find
     /// what else is acknowledged until it looks, and nobody looks for it in between.
-    pub(super) fn tell(&self, now: &Now<'_>) {
+    pub(crate) fn tell(&self, now: &Now<'_>) {
         self.with(|state, after| {
             self.harvest_marked(state, now, after);
             if state.one_is_called() {
@@ -409,7 +431,7 @@ impl Topic {
     }
 
     /// Looks at what was settled on this member's boards.
-    pub(super) fn harvest(&self, now: &Now<'_>) {
+    pub(crate) fn harvest(&self, now: &Now<'_>) {
         self.with(|state, after| self.harvest_marked(state, now, after));
     }
 
@@ -430,9 +452,9 @@ impl Topic {
     }
 }
 
-impl fmt::Debug for Topic {
+impl fmt::Debug for Distributor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Topic({})", self.name)
+        write!(f, "Distributor({})", self.name)
     }
 }
 

@@ -3,56 +3,56 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
+use super::Sending;
 use super::content::bytes;
 use super::state::After;
-use super::topic::Sending;
 use crate::driver::Ticket;
 use crate::{Batch, Confirmation, Datagram, Error, Events, Fate, Receipts, SendError};
 
 /// What one connection has sent into this topic and is not done.
-pub(super) struct Outbox {
-    pub(super) credit: usize,
-    pub(super) credit_bytes: usize,
-    pub(super) held: usize,
-    pub(super) held_bytes: usize,
-    pub(super) confirm: Confirmation,
-    pub(super) events: Events,
+pub(crate) struct Outbox {
+    pub(crate) credit: usize,
+    pub(crate) credit_bytes: usize,
+    pub(crate) held: usize,
+    pub(crate) held_bytes: usize,
+    pub(crate) confirm: Confirmation,
+    pub(crate) events: Events,
     /// Calls that wait for credit, in the order in which they began.
-    pub(super) waiting: VecDeque<(u64, Waker)>,
+    pub(crate) waiting: VecDeque<(u64, Waker)>,
     /// Whether the first of them was woken and has not looked since: it will find all that is settled till then.
-    pub(super) called: bool,
+    pub(crate) called: bool,
     /// What was held when the first of them looked last, and left the little that was free for a moment.
-    pub(super) lingers_at: Option<usize>,
-    pub(super) next_call: u64,
+    pub(crate) lingers_at: Option<usize>,
+    pub(crate) next_call: u64,
     /// Whether new calls are refused.
-    pub(super) stopped: bool,
+    pub(crate) stopped: bool,
     /// Whether a drain or an abort has closed it.
-    pub(super) closed: bool,
+    pub(crate) closed: bool,
     /// What failed before its ticket was asked, by number. Goes with the ticket.
-    pub(super) failed: BTreeMap<u64, (Datagram, Fate, Error)>,
+    pub(crate) failed: BTreeMap<u64, (Datagram, Fate, Error)>,
 }
 
 /// What is owed for one admission.
-pub(super) struct Account {
-    pub(super) len: usize,
-    pub(super) outbox: u64,
+pub(crate) struct Account {
+    pub(crate) len: usize,
+    pub(crate) outbox: u64,
     /// Groups that it went to.
-    pub(super) groups: usize,
+    pub(crate) groups: usize,
     /// Groups whose receipt is still awaited.
-    pub(super) awaiting: usize,
+    pub(crate) awaiting: usize,
     /// Datagrams that are not done in every group.
-    pub(super) undone: usize,
+    pub(crate) undone: usize,
     /// Groups that owe an outcome, for each datagram; `None` where it is one group.
-    pub(super) owed: Option<Box<[u16]>>,
+    pub(crate) owed: Option<Box<[u16]>>,
     /// Numbers that were given back to the caller, and so are never delivered again.
-    pub(super) given_back: Vec<u64>,
+    pub(crate) given_back: Vec<u64>,
     /// Whether its ticket was dropped: nobody is told any more.
-    pub(super) forgotten: bool,
-    pub(super) wakers: Vec<Waker>,
+    pub(crate) forgotten: bool,
+    pub(crate) wakers: Vec<Waker>,
 }
 
 impl Outbox {
-    pub(super) fn new(sending: Sending) -> Self {
+    pub(crate) fn new(sending: Sending) -> Self {
         let Sending { credit, credit_bytes, confirm, events } = sending;
         Self {
             credit,
@@ -71,7 +71,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn fits(&self, batch: &Batch) -> bool {
+    pub(crate) fn fits(&self, batch: &Batch) -> bool {
         self.held + batch.len() <= self.credit
             && self.held_bytes + batch.bytes() <= self.credit_bytes
     }
@@ -80,7 +80,7 @@ impl Outbox {
     /// asks for and less than a quarter of the credit is free: settlements come one by one, and a call that
     /// took each alone would be woken for each. It lingers only while each look finds more than the last, so
     /// what is free is taken even if nothing else is ever settled.
-    pub(super) fn lingers(&mut self, batch: &Batch) -> bool {
+    pub(crate) fn lingers(&mut self, batch: &Batch) -> bool {
         let room = self.credit.saturating_sub(self.held);
         let room_bytes = self.credit_bytes.saturating_sub(self.held_bytes);
         let little = room < batch.len().min(self.credit / 4)
@@ -90,7 +90,7 @@ impl Outbox {
     }
 
     /// How many of the batch's datagrams fit now, and their bytes. One always fits where nothing is held.
-    pub(super) fn fitting(&self, batch: &Batch) -> (usize, usize) {
+    pub(crate) fn fitting(&self, batch: &Batch) -> (usize, usize) {
         let room = self.credit.saturating_sub(self.held).min(batch.len());
         if room == batch.len() && self.held_bytes + batch.bytes() <= self.credit_bytes {
             return (room, batch.bytes());
@@ -108,7 +108,7 @@ impl Outbox {
     }
 
     /// Moves what failed of a ticket into its receipts.
-    pub(super) fn tell_failed(&mut self, ticket: &Ticket, receipts: &mut Receipts) {
+    pub(crate) fn tell_failed(&mut self, ticket: &Ticket, receipts: &mut Receipts) {
         if self.failed.is_empty() {
             return;
         }
@@ -123,7 +123,7 @@ impl Outbox {
         }
     }
 
-    pub(super) fn wake_first(&mut self, after: &mut After) {
+    pub(crate) fn wake_first(&mut self, after: &mut After) {
         if let Some((_, waker)) = self.waiting.front()
             && !std::mem::replace(&mut self.called, true)
         {
@@ -133,13 +133,13 @@ impl Outbox {
 }
 
 impl Account {
-    pub(super) fn is_open(&self, confirm: Confirmation) -> bool {
+    pub(crate) fn is_open(&self, confirm: Confirmation) -> bool {
         if confirm == Confirmation::Settled { self.undone > 0 } else { self.awaiting > 0 }
     }
 }
 
 /// Notes that one group is done with datagrams of one admission; gives their credit back once all are.
-pub(super) fn settle(
+pub(crate) fn settle(
     accounts: &mut BTreeMap<u64, Account>,
     outboxes: &mut BTreeMap<u64, Outbox>,
     asking: &mut usize,

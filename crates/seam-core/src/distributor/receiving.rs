@@ -9,18 +9,18 @@ use super::group::{Found, Name, Now};
 use super::hook::Hook;
 use super::outbox::settle;
 use super::state::{After, State, wake_one};
-use super::topic::{Seat, Wait};
+use super::{Seat, Wait};
 use crate::{Datagram, Deliveries};
 
 impl State {
     /// Whether only something new is of use to this member, no acknowledgement.
-    pub(super) fn is_ready(&self, seat: Seat) -> bool {
+    pub(crate) fn is_ready(&self, seat: Seat) -> bool {
         let group = self.groups.get(&seat.group);
         self.closed.is_none() && group.is_some_and(|group| group.has_room(seat.member))
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call site, and each is a different thing")]
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         seat: Seat,
         max: usize,
@@ -65,7 +65,7 @@ impl State {
     }
 
     /// Counts datagrams that expired while they waited as done.
-    pub(super) fn discard(
+    pub(crate) fn discard(
         &mut self,
         group: u64,
         expired: Vec<(u64, Datagram)>,
@@ -89,7 +89,7 @@ impl State {
         after.told = Some(hook.events.clone());
     }
 
-    pub(super) fn wait(&mut self, seat: Seat, cx: &Context<'_>) {
+    pub(crate) fn wait(&mut self, seat: Seat, cx: &Context<'_>) {
         let Some(group) = self.groups.get_mut(&seat.group) else { return };
         let Some(member) = group.members.get_mut(&seat.member) else { return };
         member.waker = Some(cx.waker().clone());
@@ -99,7 +99,7 @@ impl State {
     }
 
     /// Takes over what was settled on one board.
-    pub(super) fn harvest(&mut self, group_id: u64, token: u64, now: &Now<'_>, after: &mut After) {
+    pub(crate) fn harvest(&mut self, group_id: u64, token: u64, now: &Now<'_>, after: &mut After) {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
         let Some(at) = group.lot_of(token) else { return };
         let mut harvest = std::mem::take(&mut self.harvest);
@@ -122,7 +122,7 @@ impl State {
     }
 
     /// Notes part of a lot as done.
-    pub(super) fn done(
+    pub(crate) fn done(
         &mut self,
         group_id: u64,
         lot: usize,
@@ -159,7 +159,7 @@ impl State {
     }
 
     /// Lets one delivery of a lot go: it comes again, at `due` or at once.
-    pub(super) fn release(
+    pub(crate) fn release(
         &mut self,
         group_id: u64,
         lot: usize,
@@ -197,7 +197,7 @@ impl State {
     }
 
     /// Removes a lot that has nothing open; its member may take more, or goes if it has left.
-    pub(super) fn end_lot(&mut self, group_id: u64, lot: usize, after: &mut After) {
+    pub(crate) fn end_lot(&mut self, group_id: u64, lot: usize, after: &mut After) {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
         let member = group.lots[lot].member;
         if group.lots[lot].open == 0 {
@@ -220,7 +220,7 @@ impl State {
         }
     }
 
-    pub(super) fn revoke(&mut self, seat: Seat, after: &mut After) -> u64 {
+    pub(crate) fn revoke(&mut self, seat: Seat, after: &mut After) -> u64 {
         let Some(group) = self.groups.get(&seat.group) else { return 0 };
         let lots = group.lots.iter().filter(|(_, lot)| lot.member == seat.member);
         let lots: Vec<usize> = lots.map(|(at, _)| at).collect();
