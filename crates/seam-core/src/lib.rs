@@ -92,7 +92,7 @@ mod datagram;
 pub mod dead_letter;
 mod deliveries;
 mod delivery;
-mod distributor;
+pub mod distributor;
 pub mod driver;
 mod endpoint;
 mod envelope;

@@ -45,12 +45,23 @@ pub(crate) struct Single {
     pub(crate) number: u64,
     pub(crate) attempt: u32,
     pub(crate) possible_duplicate: bool,
+    /// Whether a session told that its end has received it.
+    pub(crate) received: bool,
+}
+
+/// A datagram that is not done, where that is asked of a group.
+pub(crate) struct Undone {
+    pub(crate) number: u64,
+    pub(crate) datagram: Datagram,
+    /// Whether some member had it before, or has it.
+    pub(crate) seen: bool,
+    pub(crate) received: bool,
 }
 
 impl Single {
-    /// The datagram, and whether it was delivered before.
-    pub(crate) fn into_seen(self) -> (Datagram, bool) {
-        (self.datagram, self.attempt > 1)
+    pub(crate) fn into_undone(self) -> Undone {
+        let Self { datagram, number, attempt, received, .. } = self;
+        Undone { number, datagram, seen: attempt > 1, received }
     }
 }
 
@@ -99,15 +110,23 @@ impl Taken {
 
     /// The datagram at `at` as it is delivered next time.
     pub(crate) fn again(&self, at: usize, possible_duplicate: bool) -> Single {
-        let (attempt, before) = match self {
-            Self::Run(_) => (1, false),
-            Self::Single(single) => (single.attempt, single.possible_duplicate),
-        };
-        Single {
-            datagram: self.items()[at].clone(),
-            number: self.first() + number(at),
-            attempt: attempt.saturating_add(1),
-            possible_duplicate: possible_duplicate || before,
+        let mut single = self.unchanged(at);
+        single.attempt = single.attempt.saturating_add(1);
+        single.possible_duplicate |= possible_duplicate;
+        single
+    }
+
+    /// The datagram at `at` as it was taken.
+    pub(crate) fn unchanged(&self, at: usize) -> Single {
+        match self {
+            Self::Single(single) => single.clone(),
+            Self::Run(run) => Single {
+                datagram: run.items()[at].clone(),
+                number: run.first + number(at),
+                attempt: 1,
+                possible_duplicate: false,
+                received: false,
+            },
         }
     }
 }

@@ -12,16 +12,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::content::{Run, Single, Taken, bytes};
+use super::content::{Run, Single, Taken, Undone, bytes};
 use super::lot::{Bits, Lot};
 use crate::driver::Board;
 use crate::{Clock, Datagram, Timestamp};
 
 /// Who a group is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
+pub enum Name {
     /// The one of all receivers that name none.
     Default,
+    /// The one of this name.
     Named(Box<str>),
     /// A throw-away group; no two are the same.
     Private,
@@ -105,8 +106,8 @@ impl<'a> Now<'a> {
 pub(crate) struct Found {
     pub(crate) taken: Vec<Taken>,
     pub(crate) count: usize,
-    /// Datagrams that had expired, by number.
-    pub(crate) expired: Vec<(u64, Datagram)>,
+    /// Datagrams that had expired.
+    pub(crate) expired: Vec<Undone>,
     /// Members for which something was parked meanwhile.
     pub(crate) parked_for: Vec<usize>,
 }
@@ -195,13 +196,15 @@ impl Group {
     }
 
     /// Appends an admission; whether the group has received it at once.
-    pub(crate) fn append(&mut self, run: Run, run_bytes: usize) -> bool {
+    ///
+    /// Where sessions `tell` what they received, nothing follows from the window.
+    pub(crate) fn append(&mut self, run: Run, run_bytes: usize, tell: bool) -> bool {
         self.admitted += super::content::number(run.len);
         self.admitted_bytes += super::content::number(run_bytes);
         let awaited =
             Awaited { count_end: self.admitted, bytes_end: self.admitted_bytes, number: run.first };
         self.queue.push_back(run);
-        if !self.counts() || (self.awaited.is_empty() && self.reached(&awaited)) {
+        if !self.counts() || tell || (self.awaited.is_empty() && self.reached(&awaited)) {
             return true;
         }
         self.awaited.push_back(awaited);
@@ -320,13 +323,20 @@ impl Group {
     /// Where the lot of this token is; `None` once it is settled or revoked.
     pub(crate) fn lot_of(&self, token: u64) -> Option<usize> {
         let at = usize::try_from(token & u64::from(u32::MAX)).ok()?;
-        self.lots.get(at).filter(|lot| lot.board.token() == token).map(|_| at)
+        self.lots.get(at).filter(|lot| lot.token == token).map(|_| at)
     }
 
     /// Notes what was taken as `member`'s.
-    pub(crate) fn hold(&mut self, member: usize, board: Arc<Board>, taken: Vec<Taken>) {
+    pub(crate) fn hold(
+        &mut self,
+        member: usize,
+        token: u64,
+        board: Option<Arc<Board>>,
+        taken: Vec<Taken>,
+    ) {
         let open = taken.iter().map(Taken::len).sum();
-        self.lots.insert(Lot { member, board, taken, open, settled: Bits::default() });
+        let settled = Bits::default();
+        self.lots.insert(Lot { member, board, token, received: 0, taken, open, settled });
     }
 
     /// The datagram of this number if some member has it in hand.
@@ -337,23 +347,32 @@ impl Group {
         found.map(|(_, taken, at)| taken.items()[at].clone())
     }
 
-    /// Every datagram that waits here, by number.
-    pub(crate) fn queued(&self) -> Vec<(u64, Datagram)> {
+    /// Every datagram that waits here.
+    pub(crate) fn queued(&self) -> Vec<Undone> {
         let mut all = Vec::new();
         for run in &self.queue {
-            all.extend((run.first..).zip(run.items().iter().cloned()));
+            all.extend((run.first..).zip(run.items()).map(|(number, datagram)| Undone {
+                number,
+                datagram: datagram.clone(),
+                seen: false,
+                received: false,
+            }));
         }
         let parked = self.members.values().flat_map(|member| member.parked.iter());
         let singles = self.returned.values().chain(self.delayed.values()).chain(parked);
-        all.extend(singles.map(|single| (single.number, single.datagram.clone())));
+        all.extend(singles.map(|single| single.clone().into_undone()));
         all
     }
 
-    /// Every datagram that is not done here, by number.
-    pub(crate) fn undone(&self) -> Vec<(u64, Datagram)> {
+    /// Every datagram that is not done here.
+    pub(crate) fn undone(&self) -> Vec<Undone> {
         let mut all = self.queued();
-        for (_, taken, at) in self.lots.iter().flat_map(|(_, lot)| lot.open()) {
-            all.push((taken.first() + super::content::number(at), taken.items()[at].clone()));
+        for lot in self.lots.iter().map(|(_, lot)| lot) {
+            all.extend(lot.open().map(|(place, taken, at)| Undone {
+                seen: true,
+                received: place < lot.received,
+                ..taken.unchanged(at).into_undone()
+            }));
         }
         all
     }
@@ -382,7 +401,7 @@ impl Group {
             // Its key is counted already.
             if is_expired(&single.datagram, now) {
                 self.release_key(&single.datagram);
-                found.expired.push((single.number, single.datagram));
+                found.expired.push(single.into_undone());
             } else {
                 m.charge(1, single.datagram.view().size());
                 found.push(Taken::Single(single));
@@ -453,6 +472,7 @@ impl Group {
             number: run.first,
             attempt: 1,
             possible_duplicate: false,
+            received: false,
         };
         match later {
             Some(at) => self.delay(single, now.monotonic() + at.saturating_since(now.wall())),
@@ -462,7 +482,7 @@ impl Group {
 
     fn take_single(&mut self, member: usize, single: Single, now: &Now<'_>, found: &mut Found) {
         if is_expired(&single.datagram, now) {
-            found.expired.push((single.number, single.datagram));
+            found.expired.push(single.into_undone());
             return;
         }
         let owner = self.owner(&single.datagram).unwrap_or(member);
@@ -519,25 +539,25 @@ impl Group {
         }
     }
 
-    /// Removes the datagram of this number from wherever it waits, and says whether a member had it before;
-    /// `None` if it does not wait here.
-    pub(crate) fn extract(&mut self, number: u64) -> Option<(Datagram, bool)> {
+    /// Removes the datagram of this number from wherever it waits; `None` if it does not wait here.
+    pub(crate) fn extract(&mut self, number: u64) -> Option<Undone> {
         if let Some(single) = self.returned.remove(&number) {
-            return Some(single.into_seen());
+            return Some(single.into_undone());
         }
         if let Some(key) = self.delayed.keys().find(|key| key.1 == number).copied() {
             let single = self.delayed.remove(&key)?;
             self.take_up_room(&single.datagram);
-            return Some(single.into_seen());
+            return Some(single.into_undone());
         }
         for member in self.members.values_mut() {
             if let Some(at) = member.parked.iter().position(|single| single.number == number) {
                 let single = member.parked.remove(at)?;
                 self.release_key(&single.datagram);
-                return Some(single.into_seen());
+                return Some(single.into_undone());
             }
         }
-        self.extract_queued(number).map(|datagram| (datagram, false))
+        let datagram = self.extract_queued(number)?;
+        Some(Undone { number, datagram, seen: false, received: false })
     }
 
     fn extract_queued(&mut self, number: u64) -> Option<Datagram> {
@@ -592,6 +612,11 @@ impl Member {
             (count, size) = (count + 1, next);
         }
         (count, size)
+    }
+
+    /// Lets it look again whether the next datagram fits.
+    pub(crate) fn open_full(&mut self) {
+        self.full = false;
     }
 
     fn charge(&mut self, count: usize, size: usize) {

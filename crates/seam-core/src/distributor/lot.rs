@@ -8,7 +8,11 @@ use crate::driver::Board;
 /// What a member has in hand of one batch.
 pub(crate) struct Lot {
     pub(crate) member: usize,
-    pub(crate) board: Arc<Board>,
+    /// Where a local receiver settles it; a session tells by itself.
+    pub(crate) board: Option<Arc<Board>>,
+    pub(crate) token: u64,
+    /// How many from the front a session told to be received.
+    pub(crate) received: usize,
     pub(crate) taken: Vec<Taken>,
     /// How many are not settled, and which are.
     pub(crate) open: usize,

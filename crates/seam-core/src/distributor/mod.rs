@@ -14,17 +14,21 @@
 //! dropped outside it, wakers are called outside it. An admission stays one run of shared datagrams all the
 //! way, so its cost is that of the batch, not of each datagram.
 
-pub(crate) mod content;
+mod content;
 pub(crate) mod group;
 pub(crate) mod hook;
 mod lot;
 mod member;
 mod outbox;
-pub(crate) mod port;
+mod port;
 mod receiving;
 mod sending;
 mod state;
 pub(crate) mod timer;
+
+pub use self::group::Name;
+pub use self::member::{Lot, Member, Piece};
+pub use self::port::{Admission, Port};
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +37,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use self::content::{Content, Taken, number};
-use self::group::{Group, Name, Now};
+use self::group::{Group, Now};
 use self::hook::Hook;
 use self::outbox::Outbox;
 use self::state::{After, State, wake_one};
@@ -43,7 +47,8 @@ use crate::{
     Batch, Confirmation, Deliveries, Error, Event, Events, Note, Receipts, Result, SendError,
 };
 
-pub(crate) struct Distributor {
+/// Holds each datagram of a sending process until it is done in every group. The page above says more.
+pub struct Distributor {
     /// The endpoint, without secrets, for errors.
     pub(crate) name: String,
     state: Mutex<State>,
@@ -64,34 +69,60 @@ pub(crate) struct Seat {
 }
 
 /// What a receiver asks for.
-pub(crate) struct Membership {
-    pub(crate) group: Name,
-    pub(crate) credit: usize,
-    pub(crate) credit_bytes: usize,
-    pub(crate) session_expiry: Duration,
+#[derive(Clone, Debug)]
+pub struct Membership {
+    /// Which group it joins.
+    pub group: Name,
+    /// Datagrams that it may have in hand.
+    pub credit: usize,
+    /// Bytes that it may have in hand, beside one datagram of any size.
+    pub credit_bytes: usize,
+    /// How long its group is remembered once its last member has left.
+    pub session_expiry: Duration,
 }
 
 /// What a sender asks for.
-pub(crate) struct Sending {
-    pub(crate) credit: usize,
-    pub(crate) credit_bytes: usize,
-    pub(crate) confirm: Confirmation,
-    pub(crate) events: Events,
+#[derive(Clone, Debug)]
+pub struct Sending {
+    /// Datagrams that may be waiting or under way.
+    pub credit: usize,
+    /// Their bytes, beside one datagram of any size.
+    pub credit_bytes: usize,
+    /// What a receipt stands for.
+    pub confirm: Confirmation,
+    /// Where is told what failed and nobody asked for.
+    pub events: Events,
 }
 
 /// What a poll that cannot go on waits for, beside being woken.
-pub(crate) enum Wait<T> {
+#[derive(Debug)]
+pub enum Wait<T> {
+    /// It has come.
     Ready(T),
+    /// For the clock to reach this time, if one is given, or to be woken.
     Until(Option<Duration>),
 }
 
 const SPARE: usize = 64;
 
 impl Distributor {
+    /// An empty one, where a receipt follows from what receivers may have in hand. `name` is the endpoint,
+    /// without secrets, for errors.
+    #[must_use]
     pub(crate) fn new(name: String) -> Arc<Self> {
+        Self::with_state(name, State::default())
+    }
+
+    /// An empty one, whose members tell what they received. `name` is the endpoint, without secrets, for errors.
+    #[must_use]
+    pub fn told(name: String) -> Arc<Self> {
+        Self::with_state(name, State { told: true, ..State::default() })
+    }
+
+    fn with_state(name: String, state: State) -> Arc<Self> {
         Arc::new(Self {
             name,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             eager: AtomicBool::new(false),
             marked: Mutex::default(),
             spare: Mutex::default(),
@@ -235,8 +266,8 @@ impl Distributor {
         });
     }
 
-    /// Admits nothing more. Receivers end once everything is settled.
-    pub(crate) fn close(&self, error: Error) {
+    /// Admits nothing more, because of `error`. Receivers end once everything is settled.
+    pub fn close(&self, error: Error) {
         self.with(|state, after| {
             state.closed.get_or_insert(error);
             state.wake_senders(after);
@@ -254,6 +285,33 @@ impl Distributor {
             state.wake_senders(after);
             state.wake_members(after);
         });
+    }
+
+    /// Adds a session as a member of a group, which reports what expires to `events`.
+    #[must_use]
+    pub fn session(
+        self: &Arc<Self>,
+        membership: Membership,
+        clock: Arc<dyn crate::Clock>,
+        events: Events,
+    ) -> Member {
+        Member::new(self.clone(), membership, clock, events)
+    }
+
+    pub(crate) fn poll_returned(&self, outbox: u64, cx: &Context<'_>) -> Poll<Option<SendError>> {
+        self.with(|state, after| {
+            let Some(outbox) = state.outboxes.get_mut(&outbox) else { return Poll::Ready(None) };
+            if let Some(returned) = outbox.take_returned(after) {
+                return Poll::Ready(Some(returned));
+            }
+            if outbox.closed {
+                return Poll::Ready(None);
+            }
+            if !outbox.returning.iter().any(|waker| waker.will_wake(cx.waker())) {
+                outbox.returning.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
     }
 
     /// Whether any receiver has joined.

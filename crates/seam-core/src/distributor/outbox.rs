@@ -30,6 +30,9 @@ pub(crate) struct Outbox {
     pub(crate) closed: bool,
     /// What failed before its ticket was asked, by number. Goes with the ticket.
     pub(crate) failed: BTreeMap<u64, (Datagram, Fate, Error)>,
+    /// What lost sessions gave back, until it is taken, and who waits for that.
+    pub(crate) returned: VecDeque<SendError>,
+    pub(crate) returning: Vec<Waker>,
 }
 
 /// What is owed for one admission.
@@ -38,8 +41,13 @@ pub(crate) struct Account {
     pub(crate) outbox: u64,
     /// Groups that it went to.
     pub(crate) groups: usize,
-    /// Groups whose receipt is still awaited.
+    /// What its receipt waits for: groups, or, where sessions tell what they received, datagrams that some
+    /// group has not received.
     pub(crate) awaiting: usize,
+    /// Groups whose receipt counts.
+    pub(crate) counted: u16,
+    /// Groups that have not told to have received it, for each datagram; `None` while nobody told of a part.
+    pub(crate) unreceived: Option<Box<[u16]>>,
     /// Datagrams that are not done in every group.
     pub(crate) undone: usize,
     /// Groups that owe an outcome, for each datagram; `None` where it is one group.
@@ -68,6 +76,8 @@ impl Outbox {
             stopped: false,
             closed: false,
             failed: BTreeMap::new(),
+            returned: VecDeque::new(),
+            returning: Vec::new(),
         }
     }
 
@@ -123,6 +133,15 @@ impl Outbox {
         }
     }
 
+    /// Takes what a lost session gave back.
+    pub(crate) fn take_returned(&mut self, after: &mut After) -> Option<SendError> {
+        let returned = self.returned.pop_front()?;
+        self.held -= 1;
+        self.held_bytes -= returned.datagram().view().size();
+        self.wake_first(after);
+        Some(returned)
+    }
+
     pub(crate) fn wake_first(&mut self, after: &mut After) {
         if let Some((_, waker)) = self.waiting.front()
             && !std::mem::replace(&mut self.called, true)
@@ -133,6 +152,31 @@ impl Outbox {
 }
 
 impl Account {
+    /// Notes that one group told to have received `count` datagrams from the one at `from` on; whether that
+    /// was the last that the receipt waited for.
+    pub(crate) fn receive(&mut self, from: usize, count: usize) -> bool {
+        let before = self.awaiting;
+        if self.counted == 1 && count == self.len && self.unreceived.is_none() {
+            self.awaiting = 0;
+        } else {
+            let fresh = || vec![self.counted; self.len].into();
+            let owed = self.unreceived.get_or_insert_with(fresh);
+            for owed in owed.iter_mut().skip(from).take(count).filter(|owed| **owed > 0) {
+                *owed -= 1;
+                self.awaiting -= usize::from(*owed == 0);
+            }
+        }
+        before > 0 && self.awaiting == 0
+    }
+
+    /// Whether every group told to have received the datagram at `at`.
+    pub(crate) fn has_received(&self, at: usize) -> bool {
+        match &self.unreceived {
+            Some(owed) => owed.get(at).is_some_and(|owed| *owed == 0),
+            None => self.awaiting == 0,
+        }
+    }
+
     pub(crate) fn is_open(&self, confirm: Confirmation) -> bool {
         if confirm == Confirmation::Settled { self.undone > 0 } else { self.awaiting > 0 }
     }

@@ -4,13 +4,28 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use super::content::{Taken, bytes, number};
+use super::content::{Taken, Undone, bytes, number};
 use super::group::{Found, Name, Now};
 use super::hook::Hook;
 use super::outbox::settle;
 use super::state::{After, State, wake_one};
 use super::{Seat, Wait};
-use crate::{Datagram, Deliveries};
+use crate::{Deliveries, Events};
+
+/// How a delivery is let go.
+#[derive(Clone, Copy)]
+pub(crate) struct Release {
+    /// When it comes again; at once without.
+    pub(crate) due: Option<Duration>,
+    /// Whether it may have been finished without our knowing.
+    pub(crate) possible_duplicate: bool,
+    /// Whether nobody has begun it, so that this was no attempt.
+    pub(crate) untouched: bool,
+}
+
+impl Release {
+    pub(crate) const AGAIN: Self = Self { due: None, possible_duplicate: false, untouched: false };
+}
 
 impl State {
     /// Whether only something new is of use to this member, no acknowledgement.
@@ -30,54 +45,88 @@ impl State {
         copies: &mut Vec<Taken>,
         after: &mut After,
     ) -> Wait<bool> {
-        let Some(group) = self.groups.get_mut(&seat.group) else { return Wait::Ready(false) };
-        if !group.members.get(&seat.member).is_some_and(|member| member.live) {
-            return Wait::Ready(false);
+        let Some(found) = self.find(seat, max, now, after) else { return Wait::Ready(false) };
+        let wait = self.wait_of(seat, &found);
+        if let Some(group) = self.groups.get_mut(&seat.group).filter(|_| found.count > 0) {
+            copies.extend(found.taken.iter().map(Taken::share));
+            let token = group.next_token();
+            let board = into.begin(found.count, token, hook.clone());
+            group.hold(seat.member, token, Some(board), found.taken);
         }
-        let Found { taken, count, expired, parked_for } = group.take(seat.member, max, now);
-        for member in parked_for {
+        self.look_after(seat, found.expired, &hook.events, after);
+        wait
+    }
+
+    /// What there is for a member; `None` where it gets nothing any more.
+    pub(crate) fn find(
+        &mut self,
+        seat: Seat,
+        max: usize,
+        now: &Now<'_>,
+        after: &mut After,
+    ) -> Option<Found> {
+        let group = self.groups.get_mut(&seat.group)?;
+        group.members.get(&seat.member).filter(|member| member.live)?;
+        let mut found = group.take(seat.member, max, now);
+        for member in found.parked_for.drain(..) {
             after.wakers.extend(group.members.get_mut(&member).and_then(|m| m.waker.take()));
         }
-        let wait = if count > 0 {
-            copies.extend(taken.iter().map(Taken::share));
-            let token = group.next_token();
-            let board = into.begin(count, token, hook.clone());
-            group.hold(seat.member, board, taken);
+        if found.count > 0 {
             if let Some(member) = group.members.get_mut(&seat.member) {
                 member.waker = None;
             }
             group.waiting.retain(|member| *member != seat.member);
+        }
+        Some(found)
+    }
+
+    /// What a member that found this waits for.
+    pub(crate) fn wait_of(&self, seat: Seat, found: &Found) -> Wait<bool> {
+        let Some(group) = self.groups.get(&seat.group) else { return Wait::Ready(false) };
+        if found.count > 0 {
             Wait::Ready(true)
         } else if self.closed.is_some() && group.is_finished() {
             Wait::Ready(false)
         } else {
             Wait::Until(group.next_due())
-        };
+        }
+    }
+
+    /// After a member took something: others get what is left, senders what has expired.
+    pub(crate) fn look_after(
+        &mut self,
+        seat: Seat,
+        expired: Vec<Undone>,
+        events: &Events,
+        after: &mut After,
+    ) {
+        let Some(group) = self.groups.get_mut(&seat.group) else { return };
         if group.has_something() {
             // What is left is more than this member takes.
             wake_one(group, after);
         }
         if !expired.is_empty() {
-            self.discard(seat.group, expired, hook, after);
+            self.discard(seat.group, expired, events, after);
             after.wakers.append(&mut self.watchers);
         }
-        wait
     }
 
     /// Counts datagrams that expired while they waited as done.
     pub(crate) fn discard(
         &mut self,
         group: u64,
-        expired: Vec<(u64, Datagram)>,
-        hook: &Hook,
+        expired: Vec<Undone>,
+        events: &Events,
         after: &mut After,
     ) {
-        for (number, datagram) in expired {
+        for undone in expired {
+            let mut counts = false;
             if let Some(group) = self.groups.get_mut(&group) {
-                group.settle_waiting(&datagram);
+                group.settle_waiting(&undone.datagram);
+                counts = group.counts();
             }
-            self.settle(number, std::slice::from_ref(&datagram), after);
-            after.expired.push(datagram);
+            self.settle_undone(&undone, counts, after);
+            after.expired.push(undone.datagram);
         }
         self.advance(group, after);
         if let Some(group) = self.groups.get_mut(&group)
@@ -86,7 +135,7 @@ impl State {
         {
             after.wakers.extend(group.take_wakers());
         }
-        after.told = Some(hook.events.clone());
+        after.told = Some(events.clone());
     }
 
     pub(crate) fn wait(&mut self, seat: Seat, cx: &Context<'_>) {
@@ -103,18 +152,20 @@ impl State {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
         let Some(at) = group.lot_of(token) else { return };
         let mut harvest = std::mem::take(&mut self.harvest);
-        group.lots[at].board.harvest(&mut harvest);
+        if let Some(board) = &group.lots[at].board {
+            board.harvest(&mut harvest);
+        }
         for range in &harvest.done {
             self.done(group_id, at, index(range.start)..index(range.end), after);
         }
         for range in &harvest.dropped {
             for place in range.clone() {
-                self.release(group_id, at, index(place), None, false, after);
+                self.release(group_id, at, index(place), Release::AGAIN, after);
             }
         }
         for (place, delay) in &harvest.retried {
             let due = (!delay.is_zero()).then(|| now.monotonic() + *delay);
-            self.release(group_id, at, index(*place), due, false, after);
+            self.release(group_id, at, index(*place), Release { due, ..Release::AGAIN }, after);
         }
         self.harvest = harvest;
         self.end_lot(group_id, at, after);
@@ -164,8 +215,7 @@ impl State {
         group_id: u64,
         lot: usize,
         place: usize,
-        due: Option<Duration>,
-        possible_duplicate: bool,
+        how: Release,
         after: &mut After,
     ) {
         let Some(group) = self.groups.get_mut(&group_id) else { return };
@@ -173,10 +223,12 @@ impl State {
         if entry.settled.contains(place) {
             return;
         }
-        let found = entry.find(place);
-        let Some(single) = found.map(|(taken, at)| taken.again(at, possible_duplicate)) else {
-            return;
+        let Some((taken, at)) = entry.find(place) else { return };
+        let mut single = match how.untouched {
+            true => taken.unchanged(at),
+            false => taken.again(at, how.possible_duplicate),
         };
+        single.received |= place < entry.received;
         entry.settled.insert(place);
         entry.open -= 1;
         let member = entry.member;
@@ -185,11 +237,11 @@ impl State {
         let account = self.accounts.range(..=single.number).next_back();
         if account.is_some_and(|(_, account)| account.given_back.contains(&single.number)) {
             group.settle_waiting(&single.datagram);
-            let datagram = single.datagram;
-            self.settle(single.number, std::slice::from_ref(&datagram), after);
+            let counts = group.counts();
+            self.settle_undone(&single.into_undone(), counts, after);
             return;
         }
-        match due {
+        match how.due {
             Some(due) => group.delay(single, due),
             None => group.give_back(single),
         }
@@ -228,12 +280,15 @@ impl State {
         for lot in lots {
             let Some(group) = self.groups.get(&seat.group) else { break };
             let board = group.lots[lot].board.clone();
+            let again = Release { possible_duplicate: true, ..Release::AGAIN };
             let open: Vec<usize> = group.lots[lot].open().map(|(place, _, _)| place).collect();
             revoked += number(open.len());
             for place in open {
                 let place32 = crate::batch::count(place);
-                after.wakers.append(&mut board.revoke_unheard(place32..place32 + 1));
-                self.release(seat.group, lot, place, None, true, after);
+                if let Some(board) = &board {
+                    after.wakers.append(&mut board.revoke_unheard(place32..place32 + 1));
+                }
+                self.release(seat.group, lot, place, again, after);
             }
             self.end_lot(seat.group, lot, after);
         }
@@ -241,6 +296,6 @@ impl State {
     }
 }
 
-fn index(place: u32) -> usize {
+pub(crate) fn index(place: u32) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)
 }

@@ -7,7 +7,7 @@ use std::task::Context;
 use bytes::Bytes;
 
 use super::Distributor;
-use super::content::{Content, Run, number};
+use super::content::{Content, Run, Undone, number};
 use super::group::Group;
 use super::outbox::{Account, Outbox};
 use super::state::{After, State, wake_one};
@@ -112,13 +112,17 @@ impl State {
         let enveloped = batch.has_envelopes();
         let content = fill(batch, count, first, topic);
         let run = Run { content, from: 0, len: count, first, enveloped };
-        let (mut awaiting, mut groups) = (0, 0usize);
+        let (mut awaiting, mut groups, mut counted) = (0, 0usize, 0);
         for group in self.groups.values_mut().filter(|group| group.is_open()) {
             groups += 1;
-            if !group.append(run.clone(), size) {
+            counted += u16::from(group.counts());
+            if !group.append(run.clone(), size, self.told) {
                 awaiting += 1;
             }
             wake_one(group, after);
+        }
+        if self.told {
+            awaiting = count;
         }
         let owing = u16::try_from(groups).unwrap_or(u16::MAX);
         let account = Account {
@@ -126,6 +130,8 @@ impl State {
             outbox: outbox_id,
             groups,
             awaiting,
+            counted,
+            unreceived: None,
             undone: count,
             owed: (owing > 1).then(|| vec![owing; count].into()),
             given_back: Vec::new(),
@@ -187,7 +193,7 @@ impl State {
         let mut failed = BTreeMap::new();
         for (first, len) in accounts {
             let kept = self.kept(confirm, first, len);
-            for number in (first..first + number(len)).skip(kept) {
+            for number in (first..first + number(len)).filter(|number| !kept(*number)) {
                 let Some((datagram, fate)) = self.take_back(first, number, after) else { continue };
                 if let Some(key) = &datagram.envelope().key {
                     lanes.entry(key.clone()).or_insert(number);
@@ -205,9 +211,24 @@ impl State {
         receipts
     }
 
-    /// How many of an admission are beyond failing.
-    pub(crate) fn kept(&self, confirm: Confirmation, first: u64, len: usize) -> usize {
-        if confirm == Confirmation::Settled { 0 } else { self.received_of(first, len) }
+    /// Which numbers of an admission are beyond failing.
+    pub(crate) fn kept(
+        &self,
+        confirm: Confirmation,
+        first: u64,
+        len: usize,
+    ) -> impl Fn(u64) -> bool + use<> {
+        let (mut upto, mut parts) = (first, Vec::new());
+        let account = self.accounts.get(&first).filter(|_| confirm != Confirmation::Settled);
+        if let Some(account) = account {
+            let received = |at: &usize| account.has_received(*at);
+            match self.told {
+                _ if account.awaiting == 0 => upto = first + number(len),
+                true => parts.extend((0..len).filter(received).map(|at| first + number(at))),
+                false => upto = first + number(self.received_of(first, len)),
+            }
+        }
+        move |number| number < upto || parts.binary_search(&number).is_ok()
     }
 
     /// Fails what of these keys was admitted after the number that failed and has no receipt: none of it may
@@ -218,13 +239,12 @@ impl State {
         lanes: &HashMap<Bytes, u64>,
         after: &mut After,
     ) {
-        let behind = |number: u64, datagram: &Datagram| {
-            let key = datagram.envelope().key.as_ref().and_then(|key| lanes.get(key));
-            key.is_some_and(|failed| number > *failed)
+        let behind = |undone: &Undone| {
+            let key = undone.datagram.envelope().key.as_ref().and_then(|key| lanes.get(key));
+            key.is_some_and(|failed| undone.number > *failed)
         };
-        let undone = self.groups.values().flat_map(Group::undone);
-        let numbers: BTreeSet<u64> =
-            undone.filter(|(number, datagram)| behind(*number, datagram)).map(|(n, _)| n).collect();
+        let undone = self.groups.values().flat_map(Group::undone).filter(behind);
+        let numbers: BTreeSet<u64> = undone.map(|undone| undone.number).collect();
         for number in numbers {
             let Some((&first, account)) = self.accounts.range(..=number).next_back() else {
                 continue;
@@ -233,8 +253,7 @@ impl State {
             else {
                 continue;
             };
-            let kept = self.kept(owner.confirm, first, account.len);
-            if number < first + self::number(kept) {
+            if self.kept(owner.confirm, first, account.len)(number) {
                 continue;
             }
             let forgotten = account.forgotten;
@@ -274,12 +293,13 @@ impl State {
         let ids: Vec<u64> = self.groups.keys().copied().collect();
         for id in ids {
             let Some(group) = self.groups.get_mut(&id) else { continue };
-            if let Some((found, seen)) = group.extract(number) {
-                group.settle_waiting(&found);
-                self.settle(number, std::slice::from_ref(&found), after);
+            if let Some(found) = group.extract(number) {
+                let counts = group.counts();
+                group.settle_waiting(&found.datagram);
+                self.settle_undone(&found, counts, after);
                 self.advance(id, after);
-                unseen += usize::from(!seen);
-                datagram = Some(found);
+                unseen += usize::from(!found.seen);
+                datagram = Some(found.datagram);
             } else if let Some(found) = group.in_hand(number) {
                 in_hand = true;
                 datagram = Some(found);
@@ -298,23 +318,23 @@ impl State {
             return Vec::new();
         }
         let theirs = self.accounts.iter().filter(|(_, account)| account.outbox == outbox);
-        let theirs: Vec<(u64, usize, bool)> =
-            theirs.map(|(first, a)| (*first, a.len, a.awaiting == 0)).collect();
+        let theirs: Vec<(u64, usize)> = theirs.map(|(first, a)| (*first, a.len)).collect();
         let closed = Error::Closed { endpoint: name.to_owned() };
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
         let mut failed = BTreeMap::new();
         let mut unsent = BTreeMap::new();
         let mut undone = BTreeMap::new();
         if !theirs.is_empty() {
-            undone.extend(self.groups.values().flat_map(Group::undone));
+            let all = self.groups.values().flat_map(Group::undone);
+            undone.extend(all.map(|undone| (undone.number, undone.datagram)));
         }
-        for (first, len, received) in theirs {
-            let received = if received { len } else { self.received_of(first, len) };
-            let end = first + number(received);
-            let kept = undone.range(first..end).map(|(n, d)| (*n, (d.clone(), Fate::MaybeSent)));
-            unsent.extend(kept);
-            for number in end..first + number(len) {
-                if let Some((datagram, fate)) = self.take_back(first, number, after) {
+        for (first, len) in theirs {
+            let received = self.kept(Confirmation::Received, first, len);
+            for number in first..first + number(len) {
+                if received(number) {
+                    let kept = undone.get(&number).map(|d| (d.clone(), Fate::MaybeSent));
+                    unsent.extend(kept.map(|kept| (number, kept)));
+                } else if let Some((datagram, fate)) = self.take_back(first, number, after) {
                     failed.insert(number, (datagram.clone(), fate, closed.clone()));
                     unsent.insert(number, (datagram, fate));
                 }
@@ -324,7 +344,10 @@ impl State {
             let all = unsent.iter().map(|(n, (d, fate))| (*n, (d.clone(), *fate, closed.clone())));
             failed.extend(all);
         }
+        let mut returned = Vec::new();
         if let Some(outbox) = self.outboxes.get_mut(&outbox) {
+            returned.extend(std::iter::from_fn(|| outbox.take_returned(after)));
+            after.wakers.append(&mut outbox.returning);
             outbox.failed.append(&mut failed);
             outbox.closed = true;
             after.wakers.extend(outbox.waiting.iter().map(|(_, waker)| waker.clone()));
@@ -334,7 +357,8 @@ impl State {
         }
         self.asking = 0;
         let give = |(datagram, fate)| SendError::new(datagram, fate, closed.clone());
-        unsent.into_values().map(give).collect()
+        returned.extend(unsent.into_values().map(give));
+        returned
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::content::Taken;
+use super::content::{Taken, Undone};
 use super::group::{Group, Now};
 use super::outbox::{self, Account, Outbox};
 use crate::driver::Harvest;
@@ -20,6 +20,8 @@ pub(crate) struct State {
     pub(crate) outboxes: BTreeMap<u64, Outbox>,
     pub(crate) groups: BTreeMap<u64, Group>,
     pub(crate) accounts: BTreeMap<u64, Account>,
+    /// Whether members tell what they received; else it follows from what they may have in hand.
+    pub(crate) told: bool,
     /// Set once nothing is admitted any more: the error of those who try.
     pub(crate) closed: Option<Error>,
     pub(crate) harvest: Harvest,
@@ -91,16 +93,16 @@ impl State {
     pub(crate) fn forget(&mut self, id: u64, after: &mut After) {
         let Some(mut group) = self.groups.remove(&id) else { return };
         let awaited = std::iter::from_fn(|| group.next_awaited()).collect::<Vec<_>>();
-        for (number, datagram) in group.undone() {
-            self.settle(number, std::slice::from_ref(&datagram), after);
+        for undone in group.undone() {
+            self.settle_undone(&undone, group.counts(), after);
         }
         for number in awaited {
             self.received(number, after);
         }
         after.wakers.extend(group.take_wakers());
         after.wakers.append(&mut self.watchers);
-        for (_, lot) in &group.lots {
-            after.wakers.append(&mut lot.board.revoke_unheard(0..lot.board.len()));
+        for board in group.lots.iter().filter_map(|(_, lot)| lot.board.as_ref()) {
+            after.wakers.append(&mut board.revoke_unheard(0..board.len()));
         }
         after.groups.push(group);
     }
@@ -108,12 +110,13 @@ impl State {
     /// Drops what waits for a throw-away group whose receiver is gone; what is in hand may still be settled.
     pub(crate) fn forget_queued(&mut self, id: u64, after: &mut After) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        for (number, datagram) in group.queued() {
+        let counts = group.counts();
+        for undone in group.queued() {
             if let Some(group) = self.groups.get_mut(&id)
-                && group.extract(number).is_some()
+                && group.extract(undone.number).is_some()
             {
-                group.settle_waiting(&datagram);
-                self.settle(number, std::slice::from_ref(&datagram), after);
+                group.settle_waiting(&undone.datagram);
+                self.settle_undone(&undone, counts, after);
             }
         }
     }
@@ -152,6 +155,24 @@ impl State {
                 self.asking -= 1;
                 after.wakers.append(&mut account.wakers);
             }
+        }
+    }
+
+    /// Notes that a group will never receive a datagram, and owes nothing for it any more.
+    pub(crate) fn settle_undone(&mut self, undone: &Undone, counts: bool, after: &mut After) {
+        if self.told && counts && !undone.received {
+            self.receive(undone.number, 1, after);
+        }
+        self.settle(undone.number, std::slice::from_ref(&undone.datagram), after);
+    }
+
+    /// Notes that a group that counts told to have received these datagrams of one admission.
+    pub(crate) fn receive(&mut self, first: u64, count: usize, after: &mut After) {
+        let Some((base, account)) = self.accounts.range_mut(..=first).next_back() else { return };
+        let from = usize::try_from(first - base).unwrap_or(usize::MAX);
+        if account.receive(from, count) && !account.wakers.is_empty() {
+            self.asking = self.asking.saturating_sub(1);
+            after.wakers.append(&mut account.wakers);
         }
     }
 

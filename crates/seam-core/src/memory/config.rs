@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::distributor::group::Name;
+use crate::distributor::Name;
 use crate::distributor::{Membership, Sending};
 use crate::{
     Confirmation, Endpoint, Events, Kind, Limits, Parameter, Result, Scheme, Shape, Side,

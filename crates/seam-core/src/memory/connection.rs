@@ -14,8 +14,8 @@ use super::chair::{Chair, MemoryReceiver, Place};
 use super::config::Config;
 use super::transport::{Address, Hub};
 use crate::clock::lock;
+use crate::distributor::Port;
 use crate::distributor::group::Now;
-use crate::distributor::port::Port;
 use crate::distributor::{Distributor, Membership};
 use crate::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender};
 use crate::{
@@ -244,7 +244,7 @@ impl MemoryConnection {
         if unsettled > 0 {
             self.context.events.emit(Event::LeaseLost { count: unsettled });
         }
-        let unsent = self.out.cut(&now);
+        let unsent = self.out.close();
         let mut inner = lock(&self.inner);
         let was_open = std::mem::replace(&mut inner.open, false);
         let (pair, replies) = (inner.pair.clone(), inner.replies.clone());
@@ -369,10 +369,7 @@ impl Connection for MemoryConnection {
         let settled =
             || places.iter().all(|place| place.topic.in_hand(place.seat, &self.now()) == 0);
         self.wait(until, &topics, settled).await;
-        let lane = self.out.lane();
-        lane.topic.stop(lane.outbox);
-        let flushed = || lane.topic.held(lane.outbox, &self.now()) == 0;
-        self.wait(until, &[&lane.topic], flushed).await;
+        self.out.flush(until).await;
         Ok(self.end(&places))
     }
 }
