@@ -316,6 +316,18 @@ impl Sending {
         self.cursor < self.next
     }
 
+    /// Every outcome up to here is processed.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// The number of the next datagram that is admitted.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Datagrams without an outcome.
     #[must_use]
     pub fn unsettled(&self) -> u64 {
