@@ -298,6 +298,12 @@ impl Sending {
         self.welcomed
     }
 
+    /// Whether the connection was welcomed, so that there is something to transmit on.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// Whether the receiving half takes nothing new.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
