@@ -46,9 +46,7 @@ fn every_invariant_holds_under_every_fault() {
             }
         }
     }
-    println!(
-        "session_model seed {seed} commands {commands} datagrams {datagrams} lost 0"
-    );
+    println!("session_model seed {seed} commands {commands} datagrams {datagrams} lost 0");
 }
 
 /// How many commands it takes until an invariant notices, from a fixed seed on.

@@ -154,7 +154,9 @@ impl World {
             }
         }
         let open = self.distributor.items.len() - self.distributor.done;
-        Err(format!("L1: {open} datagrams are not done without any further fault"))
+        Err(format!(
+            "L1: {open} datagrams are not done, or records stay, without any further fault"
+        ))
     }
 
     fn add_member(&mut self) {

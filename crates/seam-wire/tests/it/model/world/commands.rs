@@ -218,7 +218,8 @@ impl World {
             return Ok(());
         }
         let (connection, hello) = self.hellos[self.random.index(self.hellos.len())].clone();
-        let Connection { member, sender_open, hello_read, receiver_open, .. } = self.connections[connection];
+        let Connection { member, sender_open, hello_read, receiver_open, .. } =
+            self.connections[connection];
         let known = self.members[member].sessions.contains_key(&hello.sid);
         let late = !sender_open && !hello_read && receiver_open;
         if self.members[member].gone || !(late || (hello_read && known)) {
