@@ -72,7 +72,7 @@ pub(crate) fn put_entry(flags: u8, attempt: u32, length: u64, into: &mut Vec<u8>
 pub(crate) fn put_payload(view: View<'_>, part: std::ops::Range<usize>, out: &mut Outgoing) {
     match (view.payload_shared(), view.payload()) {
         (Some(shared), _) if part.len() >= Outgoing::SHARED_FROM => {
-            out.push_shared(shared.slice(part))
+            out.push_shared(shared.slice(part));
         }
         (_, Some(payload)) => out.buffer().extend_from_slice(&payload[part]),
         (_, None) => {}

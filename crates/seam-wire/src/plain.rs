@@ -31,17 +31,34 @@ pub fn header(tag: u16, length: usize) -> Result<[u8; Header::SIZE], WireError> 
     Ok(Header { version: VERSION, kind, channel, body: length }.to_bytes())
 }
 
-/// Reads one datagram at the front of `bytes`: its tag, its payload and the bytes it takes; `None` until it is
-/// there whole. Refuses its size, once the header is there, above `limit` and [`MAX_PAYLOAD`].
+/// One datagram, as it lies in what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain<'a> {
+    /// Its tag.
+    pub tag: u16,
+    /// Its payload; never empty.
+    pub payload: &'a [u8],
+}
+
+impl Plain<'_> {
+    /// Bytes that it takes with its header.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        Header::SIZE + self.payload.len()
+    }
+}
+
+/// Reads one datagram at the front of `bytes`; `None` until it is there whole. Refuses its size, once the header is
+/// there, above `limit` and [`MAX_PAYLOAD`].
 ///
 /// # Errors
 ///
 /// As [`crate::header`], and [`WireError::Version`] for a frame of version 2.
-pub fn parse(bytes: &[u8], limit: usize) -> Result<Option<(u16, &[u8], usize)>, WireError> {
+pub fn parse(bytes: &[u8], limit: usize) -> Result<Option<Plain<'_>>, WireError> {
     let Some(header) = crate::header(bytes, limit)? else { return Ok(None) };
     if header.version != VERSION {
         return Err(WireError::Version { version: header.version });
     }
-    let end = Header::SIZE + header.body;
-    Ok(bytes.get(Header::SIZE..end).map(|payload| (header.tag(), payload, end)))
+    let payload = bytes.get(Header::SIZE..Header::SIZE + header.body);
+    Ok(payload.map(|payload| Plain { tag: header.tag(), payload }))
 }

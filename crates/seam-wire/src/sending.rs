@@ -298,6 +298,12 @@ impl Sending {
         self.welcomed
     }
 
+    /// Whether the connection was welcomed, so that there is something to transmit on.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// Whether the receiving half takes nothing new.
     #[must_use]
     pub fn is_leaving(&self) -> bool {
@@ -314,6 +320,18 @@ impl Sending {
     #[must_use]
     pub fn has_unsent(&self) -> bool {
         self.cursor < self.next
+    }
+
+    /// Every outcome up to here is processed.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// The number of the next datagram that is admitted.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// Datagrams without an outcome.

@@ -48,8 +48,7 @@ impl Receiving {
         }
         // What was received before is read, and dropped.
         let short = self.limits.payload >= 0x80;
-        let mut number = first;
-        for _ in 0..count {
+        for number in first..first + count {
             let start = end - rest.0.len();
             if let [0, length @ 0..0x80, content @ ..] = rest.0
                 && short
@@ -66,10 +65,9 @@ impl Receiving {
             } else {
                 let entry = entry(&mut rest, end).map_err(malformed)?;
                 if number >= self.next || mutant!(ResumeWithoutDedup) {
-                    self.take(number, entry, frame, sink)?;
+                    self.take(number, &entry, frame, sink)?;
                 }
             }
-            number += 1;
         }
         rest.end().map_err(malformed)
     }
@@ -97,7 +95,7 @@ impl Receiving {
     fn take(
         &mut self,
         number: u64,
-        entry: Entry,
+        entry: &Entry,
         frame: &Bytes,
         sink: &mut impl Sink,
     ) -> Result<(), WireError> {
@@ -114,10 +112,10 @@ impl Receiving {
             });
         }
         if entry.flags & MORE != 0 || self.partial.is_some() {
-            self.take_fragment(number, &entry, frame, sink)?;
+            self.take_fragment(number, entry, frame, sink)?;
         } else {
             self.begin(number)?;
-            self.hand_on(number, &entry, frame, sink)?;
+            self.hand_on(number, entry, frame, sink)?;
         }
         self.receive(length);
         Ok(())

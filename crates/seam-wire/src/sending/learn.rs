@@ -162,7 +162,7 @@ impl Sending {
             count += u64::from(places.end - places.start);
             match into.last_mut() {
                 Some((last, before)) if *last == token && before.end == places.start => {
-                    before.end = places.end
+                    before.end = places.end;
                 }
                 _ => into.push((token, places)),
             }

@@ -43,10 +43,10 @@ impl Sending {
             match &held.form {
                 Form::Small => held.write_small(from..until, out),
                 Form::Mixed(lengths) => {
-                    held.write_mixed(from..until, lengths, &mut slot, &mut before, out)
+                    held.write_mixed(from..until, lengths, &mut slot, &mut before, out);
                 }
                 Form::Fragments(fragment) => {
-                    held.write_fragment(from, *fragment, &mut slot, &mut before, out)
+                    held.write_fragment(from, *fragment, &mut slot, &mut before, out);
                 }
             }
         }
