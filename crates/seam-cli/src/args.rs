@@ -22,7 +22,7 @@ use crate::stop::Stop;
 #[command(name = "seam", version, after_help = EXAMPLES, max_term_width = 110)]
 pub(crate) struct Args {
     /// Tell on standard error what happens on connections.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 100)]
     pub(crate) verbose: bool,
 
     #[command(subcommand)]
@@ -59,8 +59,8 @@ Ask and answer:
   seam request tcp://127.0.0.1:7420/sum hello
 
 Data goes to standard output, all else to standard error. Durations are written 250ms, 30s, 5m, 1h.
-Exit code 0: done. 1: not done, one line says why. 2: wrong usage. 130: ended by a second Ctrl-C or SIGTERM;
-the first one ends gracefully.";
+Exit code 0: done. 1: not done, one line says why. 2: wrong usage. 130: ended by a second Ctrl-C or \
+SIGTERM; the first one ends gracefully.";
 
 /// Reads a duration as URIs have it.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -8,7 +8,7 @@ use crate::failure::Outcome;
 /// The options that fill fields of each datagram.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Fields {
-    /// Key of each datagram: what has one key keeps its order.
+    /// The key: datagrams of one key keep their order.
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 

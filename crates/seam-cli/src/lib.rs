@@ -9,7 +9,7 @@
 //! `seam help COMMAND` tells the rest. The binary `seam` has the transports of the facade; a program that has
 //! one of its own becomes the same command with one line:
 //!
-//! ```
+//! ```no_run
 //! use std::process::ExitCode;
 //!
 //! use seam_core::{Memory, Registry};

@@ -67,7 +67,8 @@ pub(crate) async fn receive(
 ) -> Outcome {
     let connection = unless_stopped(stop, registry.server(args.uri.as_str())).await?;
     let mut receiver = connection.receiver().await?;
-    let mut printer = Printer { output, form: args.form(), text: Vec::new(), printed: 0 };
+    let mut printer =
+        Printer { output, form: Form::new(args.json, args.raw), text: Vec::new(), printed: 0 };
     let ended = print_all(&mut receiver, &mut printer, args, stop).await;
     let closed = close(&connection, receiver).await;
     ended?;
@@ -81,16 +82,6 @@ pub(crate) async fn receive(
     }
 }
 
-impl ReceiveArgs {
-    fn form(&self) -> Form {
-        match (self.json, self.raw) {
-            (true, _) => Form::Json,
-            (false, true) => Form::Raw,
-            (false, false) => Form::Line,
-        }
-    }
-}
-
 /// How a datagram is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -100,6 +91,15 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// What the options ask for, which exclude each other.
+    pub(crate) fn new(json: bool, raw: bool) -> Self {
+        match (json, raw) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Raw,
+            (false, false) => Self::Line,
+        }
+    }
+
     /// Appends the datagram to `text`.
     pub(crate) fn print(self, view: View<'_>, text: &mut Vec<u8>) {
         match self {

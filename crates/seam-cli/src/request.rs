@@ -35,8 +35,12 @@ pub(crate) struct RequestArgs {
     timeout: Duration,
 
     /// Print the reply with all its fields, as one line of JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "raw")]
     json: bool,
+
+    /// Print the reply's payload alone, without a line break.
+    #[arg(long)]
+    raw: bool,
 
     #[command(flatten)]
     fields: Fields,
@@ -45,7 +49,7 @@ pub(crate) struct RequestArgs {
 const EXAMPLES: &str = "\
 Examples:
   seam request tcp://127.0.0.1:7420/sum '1 2 3'
-  seam request tcp://127.0.0.1:7420/thumbnail --file photo.jpg --timeout 30s > small.jpg
+  seam request tcp://127.0.0.1:7420/thumbnail --file photo.jpg --raw > small.jpg
   seam request 'tcp://127.0.0.1:7420?wire=connect' hello --tag 7 --json
 
 Where nothing ties a reply to its request (`wire=connect`), the first datagram that comes back is printed.";
@@ -63,7 +67,7 @@ pub(crate) async fn request(
     args.fields.require(&connection, false)?;
     let request = args.fields.template().with_payload(payload);
     let reply = stop.or(ask(&connection, request, args.timeout)).await.unwrap_or_else(stopped);
-    let form = if args.json { Form::Json } else { Form::Line };
+    let form = Form::new(args.json, args.raw);
     let printed = match &reply {
         Ok(reply) => {
             let mut text = Vec::new();

@@ -69,15 +69,18 @@ pub(crate) struct SendArgs {
 const EXAMPLES: &str = "\
 Examples:
   seam send tcp://127.0.0.1:7420/orders < orders.jsonl
-  seam send tcp://127.0.0.1:7420/orders --lines orders.jsonl --key-field customer --failed failed.jsonl
+  seam send tcp://127.0.0.1:7420/orders --lines orders.jsonl --failed failed.jsonl
   seam send tcp://127.0.0.1:7420/orders --json --lines failed.jsonl
-  echo hello | seam send tcp://127.0.0.1:7420/orders --key greeting --header source=shell
+  seam send tcp://127.0.0.1:7420/orders --key-field customer --rate 100 < orders.jsonl
+  echo hello | seam send tcp://127.0.0.1:7420/orders --key k --header source=shell
   seam send tcp://127.0.0.1:7420/images --file photo.jpg --kind image/jpeg
 
-Exit code 0: every datagram has its receipt, and the drain left nothing; where the endpoint keeps nothing
-(no `Store`) each one was settled by a receiver. 1: one line says what failed. 2: wrong usage.
-A line that is too long or no JSON ends it; nothing from that line on is sent, so `tail -n +N` goes on there.
-Fates: \"not sent\" is a proof that nobody has it; \"maybe sent\" may have arrived.";
+Exit code 0: every datagram has its receipt and the drain left nothing; where the endpoint keeps nothing \
+(no `Store`), a receiver has settled each. 1: one line says what failed. 2: wrong usage.
+
+A line that is too long or no JSON ends it with its number N. Nothing from that line on is sent, so \
+`tail -n +N` goes on there. Of what failed, \"not sent\" is a proof that nobody has it; \"maybe sent\" may have \
+arrived.";
 
 /// Opens files and the endpoint, then sends.
 pub(crate) async fn send(registry: &Registry, args: &SendArgs, stop: &Stop) -> Outcome {
@@ -216,12 +219,9 @@ impl<'a> Sending<'a> {
             let Self { batch, pace, open, .. } = self;
             tokio::select! {
                 biased;
-                () = stop.raised() => {
-                    let place = source.place();
-                    return Err(Failure::new(format!("stopped by a signal {place}, before the end of the input")));
-                }
+                () = stop.raised() => return Err(interrupted(source)),
                 more = fill(batch, pace, source) => return more,
-                receipts = oldest(open), if !open.is_empty() => self.take(receipts),
+                receipts = oldest(open), if !open.is_empty() => self.take(&receipts),
             }
         }
     }
@@ -274,16 +274,16 @@ impl<'a> Sending<'a> {
             self.tally.borrow_mut().take(1, bytes);
             self.fail(&SendError::new(datagram, Fate::NotSent, error.clone()));
         }
-        Ok(())
+        Err(interrupted(source))
     }
 
     async fn take_oldest(&mut self) {
         let receipts = oldest(&mut self.open).await;
-        self.take(receipts);
+        self.take(&receipts);
     }
 
     /// Notes the receipts of the oldest ticket.
-    fn take(&mut self, receipts: Receipts) {
+    fn take(&mut self, receipts: &Receipts) {
         let Some((first, _)) = self.open.pop_front() else { return };
         let mut tally = self.tally.borrow_mut();
         for (place, error) in receipts.failed() {
@@ -347,6 +347,11 @@ async fn take_returned(
         tally.borrow_mut().fail(&error, || format!("given back: {error}"));
     }
     std::future::pending().await
+}
+
+fn interrupted<R: AsyncRead + Unpin>(source: &Source<R>) -> Failure {
+    let place = source.place();
+    Failure::new(format!("stopped by a signal {place}, before the end of the input"))
 }
 
 /// Waits until everything is done, and notes what is not.

@@ -29,8 +29,9 @@ Example:
   seam serve tcp://127.0.0.1:7420/sum --echo
   seam request tcp://127.0.0.1:7420/sum hello      # in another terminal: prints hello
 
-Where nothing ties a reply to its request (`wire=connect`), each datagram goes back to the peer that sent it,
-with its tag. A datagram that asks for no reply is discarded, and counted in the line at the end.
+Where nothing ties a reply to its request (`wire=connect`), each datagram goes back to the peer that sent \
+it, with its tag. A datagram that asks for no reply is discarded, and counted in the line at the end.
+
 The first signal lets open replies finish: exit code 0 if nothing was left, else 1; 130 after the second.";
 
 /// Serves until it is stopped.

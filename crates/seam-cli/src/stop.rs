@@ -23,7 +23,7 @@ impl Stop {
     /// Ready once it is raised.
     pub(crate) async fn raised(&self) {
         if self.0.clone().wait_for(|raised| *raised).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -25,6 +25,8 @@ async fn an_echo_answers_each_request_with_all_its_fields() {
     let registry = registry();
     let (raise, stop) = Stop::new();
     let asking = async {
+        let raw = ask(&registry, &[SUM, "1 2 3", "--raw"]).await;
+        assert_eq!(raw, ("1 2 3".to_owned(), Ok(())));
         let plain = ask(&registry, &[SUM, "1 2 3"]).await;
         let line = [SUM, "x", "--json", "--tag", "7", "--key", "k", "--header", "a=b"];
         let full = ask(&registry, &line).await;
@@ -40,7 +42,7 @@ async fn an_echo_answers_each_request_with_all_its_fields() {
     assert!(reply.envelope_mut().correlation_id.take().is_some());
     let wanted = Datagram::new("x").with_tag(7).with_key("k").with_header("a", "b");
     assert_eq!(reply, wanted);
-    assert_eq!(served, Ok(serve::Served { answered: 2, discarded: 0 }));
+    assert_eq!(served, Ok(serve::Served { answered: 3, discarded: 0 }));
 }
 
 #[tokio::test]

@@ -1,0 +1,68 @@
+//! The command as a process.
+
+use std::io::Write;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Far beyond what any of this takes.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The command with these arguments, its three streams piped.
+pub(crate) fn seam(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seam"));
+    command.args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Everything the command says to this input.
+pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Said {
+    let mut child = seam(arguments).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may end without reading.
+    drop(stdin.write_all(input));
+    drop(stdin);
+    end_of(child)
+}
+
+/// Everything it says until it ends, which is soon.
+pub(crate) fn end_of(child: Child) -> Said {
+    let (ended, end) = mpsc::channel();
+    std::thread::spawn(move || ended.send(child.wait_with_output()));
+    let output = end.recv_timeout(DEADLINE).expect("it does not end");
+    Said::new(output.unwrap())
+}
+
+/// What a process said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+    pub(crate) complaint: String,
+}
+
+impl Said {
+    fn new(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            output: String::from_utf8(output.stdout).unwrap(),
+            complaint: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Holds that the command refuses these arguments with one line and this exit code, and prints nothing.
+#[track_caller]
+pub(crate) fn check_refused(arguments: &[&str], code: i32, line: &str) {
+    let said = run(arguments, b"");
+    assert_eq!(said.complaint, format!("seam: {line}\n"));
+    assert_eq!((said.code, said.output.as_str()), (Some(code), ""));
+}
+
+/// Sends a signal by its name.
+#[cfg(unix)]
+pub(crate) fn signal(child: &Child, name: &str) {
+    // It may have ended meanwhile; what it did is looked at after.
+    drop(Command::new("kill").args(["-s", name, &child.id().to_string()]).output());
+}
