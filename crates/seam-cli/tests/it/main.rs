@@ -8,6 +8,7 @@
 mod describing;
 mod help;
 mod losing;
+mod orchard;
 mod process;
 mod refusing;
 mod two;

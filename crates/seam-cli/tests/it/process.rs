@@ -18,7 +18,12 @@ pub(crate) fn seam(arguments: &[&str]) -> Command {
 
 /// Everything the command says to this input.
 pub(crate) fn run(arguments: &[&str], input: &[u8]) -> Said {
-    let mut child = seam(arguments).spawn().unwrap();
+    end_with(seam(arguments), input)
+}
+
+/// Everything this command says to this input.
+pub(crate) fn end_with(mut command: Command, input: &[u8]) -> Said {
+    let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // It may end without reading.
     drop(stdin.write_all(input));
