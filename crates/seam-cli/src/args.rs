@@ -86,10 +86,13 @@ pub(crate) fn rate(text: &str) -> Result<Duration, String> {
     let interval =
         rate.filter(|rate| *rate > 0.0).map(|rate| Duration::try_from_secs_f64(1.0 / rate));
     match interval {
-        Some(Ok(interval)) => Ok(interval.max(Duration::from_nanos(1))),
+        Some(Ok(interval)) if interval <= SLOWEST => Ok(interval.max(Duration::from_nanos(1))),
         _ => Err("give datagrams per second, such as 100 or 0.5".to_owned()),
     }
 }
+
+/// The longest time of one datagram: slower is a slip, and more than a clock can add.
+const SLOWEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What `future` yields, unless a signal comes first.
 pub(crate) async fn unless_stopped<T>(
@@ -98,7 +101,7 @@ pub(crate) async fn unless_stopped<T>(
 ) -> Outcome<T> {
     match stop.or(future).await {
         Some(yielded) => Ok(yielded?),
-        None => Err(Failure::new("stopped by a signal before it began")),
+        None => Err(Failure::new("stopped by a signal")),
     }
 }
 
@@ -126,7 +129,7 @@ mod tests {
     fn a_rate_is_more_than_nothing() {
         assert_eq!(rate("100"), Ok(Duration::from_millis(10)));
         assert_eq!(rate("0.5"), Ok(Duration::from_secs(2)));
-        for text in ["0", "-1", "NaN", "fast", "", "1e-300"] {
+        for text in ["0", "-1", "NaN", "fast", "", "1e-300", "1e-9"] {
             assert!(rate(text).is_err(), "{text}");
         }
         assert!(rate("1e300").is_ok());

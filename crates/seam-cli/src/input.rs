@@ -1,6 +1,6 @@
 //! Where datagrams come from: files and standard input, in memory that the endpoint's limit bounds.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
@@ -40,7 +40,7 @@ pub(crate) async fn read_whole(
 }
 
 /// What messages call an input.
-pub(crate) fn name_of(path: Option<&PathBuf>) -> String {
+pub(crate) fn name_of(path: Option<&Path>) -> String {
     match path {
         Some(path) if path != Path::new("-") => path.display().to_string(),
         _ => "standard input".to_owned(),
@@ -91,6 +91,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.line.clear();
             self.size = 0;
         }
+        let mut ended = true;
         loop {
             let read = self.input.fill_buf().await;
             let buffer =
@@ -109,15 +110,21 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
             let used = part.len() + usize::from(end.is_some());
             self.input.consume(used);
-            if end.is_some() || self.size > self.limit.saturating_add(COUNTED) {
+            if end.is_some() {
+                break;
+            }
+            if self.size > self.limit.saturating_add(COUNTED) {
+                ended = false;
                 break;
             }
         }
         self.number += 1;
         self.given = true;
         if self.size > self.limit {
+            let at_least = if ended { "" } else { "at least " };
             let (size, limit) = (self.size, self.limit);
-            return Err(self.refuse(&format!("{size} bytes are over the limit of {limit}")));
+            let reason = format!("{at_least}{size} bytes are over the limit of {limit}");
+            return Err(self.refuse(&reason));
         }
         Ok(Some(&self.line))
     }
@@ -165,7 +172,8 @@ mod tests {
     async fn a_line_without_end_is_counted_and_never_held() {
         let endless = tokio::io::repeat(b'x');
         let mut lines = Lines::new(endless, "the input".to_owned(), 5);
-        assert!(lines.next().await.is_err());
+        let complaint = lines.next().await.unwrap_err().to_string();
+        assert!(complaint.starts_with("the input, line 1: at least 6"), "{complaint}");
         assert!(lines.line.capacity() <= 5, "{}", lines.line.capacity());
     }
 

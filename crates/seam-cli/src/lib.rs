@@ -66,6 +66,7 @@ mod dialog;
 mod failure;
 mod fields;
 mod input;
+mod pace;
 mod receive;
 mod request;
 mod run;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use seam_core::{Connection, Deliveries, Receiver, Registry, View, json};
+use seam_core::{Connection, Deliveries, Receiver, Registry, Side, View, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use crate::args::{duration, unless_stopped};
+use crate::args::duration;
 use crate::failure::{Failure, Outcome};
 use crate::stop::Stop;
 
@@ -38,7 +38,7 @@ pub(crate) struct ReceiveArgs {
 
     /// Append to FILE instead of printing.
     #[arg(long, value_name = "FILE")]
-    pub(crate) output: Option<PathBuf>,
+    output: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -51,21 +51,30 @@ Examples:
 Ctrl-C and SIGTERM end it gracefully: exit code 0 if nothing was left, else 1; 130 after the second.
 Two receivers of one address share its datagrams; each group gets all of them.";
 
-/// Where to print: a file, or standard output.
-pub(crate) async fn open(path: Option<&Path>) -> Outcome<Box<dyn AsyncWrite + Send + Unpin>> {
+/// Opens the output, then receives.
+pub(crate) async fn receive(registry: &Registry, args: &ReceiveArgs, stop: &Stop) -> Outcome {
+    registry.check(args.uri.as_str(), Side::Server)?;
+    let output = open(args.output.as_deref()).await?;
+    receive_into(registry, args, output, stop).await
+}
+
+async fn open(path: Option<&Path>) -> Outcome<Box<dyn AsyncWrite + Send + Unpin>> {
     let Some(path) = path else { return Ok(Box::new(tokio::io::stdout())) };
     let file = tokio::fs::OpenOptions::new().append(true).create(true).open(path).await;
     Ok(Box::new(file.map_err(|error| Failure::file("write", path, &error))?))
 }
 
 /// Receives until the end that `args` ask for.
-pub(crate) async fn receive(
+pub(crate) async fn receive_into(
     registry: &Registry,
     args: &ReceiveArgs,
     output: impl AsyncWrite + Unpin,
     stop: &Stop,
 ) -> Outcome {
-    let connection = unless_stopped(stop, registry.server(args.uri.as_str())).await?;
+    let Some(opened) = stop.or(registry.server(args.uri.as_str())).await else {
+        return args.enough(0);
+    };
+    let connection = opened?;
     let mut receiver = connection.receiver().await?;
     let mut printer =
         Printer { output, form: Form::new(args.json, args.raw), text: Vec::new(), printed: 0 };
@@ -73,12 +82,18 @@ pub(crate) async fn receive(
     let closed = close(&connection, receiver).await;
     ended?;
     closed?;
-    match args.count {
-        Some(count) if printer.printed < count => {
-            let printed = printer.printed;
-            Err(Failure::new(format!("only {printed} of {count} datagrams came")))
+    args.enough(printer.printed)
+}
+
+impl ReceiveArgs {
+    /// An error if more were asked for.
+    fn enough(&self, printed: u64) -> Outcome {
+        match self.count {
+            Some(count) if printed < count => {
+                Err(Failure::new(format!("only {printed} of {count} datagrams came")))
+            }
+            _ => Ok(()),
         }
-        _ => Ok(()),
     }
 }
 

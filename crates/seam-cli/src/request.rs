@@ -91,7 +91,7 @@ impl RequestArgs {
             return Ok(payload.clone().into_bytes());
         }
         let input = input::open(self.file.as_deref()).await?;
-        input::read_whole(input, &input::name_of(self.file.as_ref()), limit).await
+        input::read_whole(input, &input::name_of(self.file.as_deref()), limit).await
     }
 }
 

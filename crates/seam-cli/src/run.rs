@@ -73,10 +73,7 @@ async fn until_signalled(registry: Registry, args: Args) -> ExitCode {
 async fn run_command(registry: &Registry, command: Command, stop: &Stop) -> Outcome {
     match command {
         Command::Send(args) => send::send(registry, &args, stop).await,
-        Command::Receive(args) => {
-            let output = receive::open(args.output.as_deref()).await?;
-            receive::receive(registry, &args, output, stop).await
-        }
+        Command::Receive(args) => receive::receive(registry, &args, stop).await,
         Command::Request(args) => {
             request::request(registry, &args, tokio::io::stdout(), stop).await
         }

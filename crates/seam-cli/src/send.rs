@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use seam_core::{
@@ -14,6 +14,7 @@ use crate::args::{self, duration};
 use crate::failure::{Failure, Outcome};
 use crate::fields::Fields;
 use crate::input::{self, Lines};
+use crate::pace::Pace;
 use crate::source::{Form, Source};
 use crate::stop::Stop;
 use crate::tally::{self, Summary, Tally};
@@ -85,10 +86,10 @@ arrived.";
 /// Opens files and the endpoint, then sends.
 pub(crate) async fn send(registry: &Registry, args: &SendArgs, stop: &Stop) -> Outcome {
     registry.check(args.uri.as_str(), Side::Client)?;
-    let path = args.file.as_ref().or(args.lines.as_ref());
-    let input = input::open(path.map(PathBuf::as_path)).await?;
-    let failed = match &args.failed {
-        Some(failed) => Some(tally::open_failed(failed, path.map(PathBuf::as_path))?),
+    let path = args.file.as_deref().or(args.lines.as_deref());
+    let input = input::open(path).await?;
+    let failed = match args.failed.clone() {
+        Some(failed) => Some(tally::open_failed(failed, path.map(Path::to_owned)).await?),
         None => None,
     };
     let (summary, outcome) = send_from(registry, args, input, Tally::new(failed), stop).await;
@@ -140,7 +141,7 @@ impl SendArgs {
         let limits = connection.capabilities().limits();
         let template = self.fields.template();
         if self.file.is_some() {
-            let name = input::name_of(self.file.as_ref());
+            let name = input::name_of(self.file.as_deref());
             let payload = input::read_whole(input, &name, limits.payload).await?;
             return Ok(Source::one(payload, template));
         }
@@ -150,7 +151,7 @@ impl SendArgs {
             None => Form::Payload,
         };
         let longest = form.longest_line(limits);
-        let lines = Lines::new(input, input::name_of(self.lines.as_ref()), longest);
+        let lines = Lines::new(input, input::name_of(self.lines.as_deref()), longest);
         Ok(Source::lines(lines, form, template, limits.payload, self.count))
     }
 }
@@ -367,37 +368,4 @@ async fn drain(connection: &Connection, limit: Duration, tally: &RefCell<Tally>)
         tally.fail(error, told);
     }
     Ok(())
-}
-
-/// When the next datagrams are due.
-struct Pace {
-    interval: Option<Duration>,
-    next: tokio::time::Instant,
-}
-
-/// How late datagrams may be sent together: timers are no finer than this.
-const TOGETHER: Duration = Duration::from_millis(10);
-
-impl Pace {
-    fn new(interval: Option<Duration>) -> Self {
-        Self { interval, next: tokio::time::Instant::now() }
-    }
-
-    /// Waits until one is due, and says how many are.
-    async fn due(&mut self) -> usize {
-        let Some(interval) = self.interval else { return usize::MAX };
-        tokio::time::sleep_until(self.next).await;
-        let now = tokio::time::Instant::now();
-        // What was not there when it was due does not make the rate higher later.
-        self.next = self.next.max(now.checked_sub(TOGETHER).unwrap_or(now));
-        let late = now.duration_since(self.next);
-        let more = late.as_nanos().checked_div(interval.as_nanos()).unwrap_or(u128::MAX);
-        usize::try_from(more).unwrap_or(usize::MAX).saturating_add(1)
-    }
-
-    fn took(&mut self, count: usize) {
-        if let Some(interval) = self.interval {
-            self.next += interval.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        }
-    }
 }

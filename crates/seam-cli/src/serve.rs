@@ -5,7 +5,6 @@ use futures_util::stream::FuturesUnordered;
 use seam_core::{Capability, Connection, Datagram, Delivery, Error, Registry};
 use tokio::task::{JoinError, JoinSet};
 
-use crate::args::unless_stopped;
 use crate::dialog;
 use crate::failure::{Failure, Outcome};
 use crate::receive::DRAIN;
@@ -30,13 +29,15 @@ Example:
   seam request tcp://127.0.0.1:7420/sum hello      # in another terminal: prints hello
 
 Where nothing ties a reply to its request (`wire=connect`), each datagram goes back to the peer that sent \
-it, with its tag. A datagram that asks for no reply is discarded, and counted in the line at the end.
+it, with its tag. What asks for no reply is discarded, and counted in the line at the end.
 
 The first signal lets open replies finish: exit code 0 if nothing was left, else 1; 130 after the second.";
 
 /// Serves until it is stopped.
 pub(crate) async fn serve(registry: &Registry, args: &ServeArgs, stop: &Stop) -> Outcome {
-    let connection = unless_stopped(stop, registry.server(args.uri.as_str())).await?;
+    // Where it was stopped before it stood, nothing was left.
+    let Some(opened) = stop.or(registry.server(args.uri.as_str())).await else { return Ok(()) };
+    let connection = opened?;
     let capabilities = connection.capabilities();
     let served = if capabilities.has(Capability::Reply) {
         echo_requests(&connection, stop).await
@@ -47,7 +48,7 @@ pub(crate) async fn serve(registry: &Registry, args: &ServeArgs, stop: &Stop) ->
     };
     let drained = connection.drain(DRAIN).await;
     let Served { answered, discarded } = served?;
-    tell(&format!("{answered} answered, {discarded} discarded that asked for no reply"));
+    tell(&format!("{answered} answered, {discarded} discarded that could not be answered"));
     match drained?.is_clean() {
         true => Ok(()),
         false => Err(Failure::new("not every request was answered; what is left comes again")),

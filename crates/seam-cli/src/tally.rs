@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use seam_core::{Fate, SendError, json};
@@ -124,7 +124,16 @@ impl fmt::Display for Summary {
 }
 
 /// Opens the file of what failed and empties it; refuses the input itself, which that would destroy.
-pub(crate) fn open_failed(path: &Path, input: Option<&Path>) -> Outcome<Box<dyn Write + Send>> {
+pub(crate) async fn open_failed(
+    path: PathBuf,
+    input: Option<PathBuf>,
+) -> Outcome<Box<dyn Write + Send>> {
+    // A pipe that nobody reads blocks.
+    let opening = tokio::task::spawn_blocking(move || open_now(&path, input.as_deref()));
+    opening.await.map_err(|error| Failure::new(format!("cannot write what failed: {error}")))?
+}
+
+fn open_now(path: &Path, input: Option<&Path>) -> Outcome<Box<dyn Write + Send>> {
     let broken = |error: &std::io::Error| Failure::file("write", path, error);
     let mut options = std::fs::OpenOptions::new();
     let file =

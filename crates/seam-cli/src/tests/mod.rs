@@ -76,7 +76,7 @@ async fn receive_into(
     stop: &Stop,
 ) -> Outcome {
     let Command::Receive(args) = command(&[&["receive"], line].concat()) else { unreachable!() };
-    soon(receive::receive(registry, &args, output, stop)).await
+    soon(receive::receive_into(registry, &args, output, stop)).await
 }
 
 /// Keeps what is written; clones share it.

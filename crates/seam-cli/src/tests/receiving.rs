@@ -103,6 +103,12 @@ async fn an_envelope_survives_send_and_receive() {
 async fn a_signal_ends_it_gracefully() {
     let registry = registry();
     let (raise, stop) = Stop::new();
+    raise.raise();
+    let early = receive_into(&registry, &[ORDERS], Page::default(), &stop).await;
+    assert_eq!(early, Ok(()));
+    let early = receive_into(&registry, &[ORDERS, "--count", "1"], Page::default(), &stop).await;
+    assert_eq!(early.unwrap_err().to_string(), "only 0 of 1 datagrams came");
+    let (raise, stop) = Stop::new();
     let page = Page::default();
     let receiving = receive_into(&registry, &[ORDERS], page.clone(), &stop);
     let giving = async {

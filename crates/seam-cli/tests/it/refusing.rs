@@ -6,7 +6,7 @@ use crate::process::{check_refused, run};
 fn a_wrong_uri_is_told_before_anything_else() {
     let commands: [&[&str]; 7] = [
         &["send", "--lines", "no-such-file"],
-        &["receive"],
+        &["receive", "--output", "no-such-folder/file"],
         &["request"],
         &["serve", "--echo"],
         &["caps"],

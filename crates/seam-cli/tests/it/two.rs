@@ -75,6 +75,6 @@ fn an_echo_answers_until_it_is_told_to_stop() {
     assert!(said.output.starts_with(r#"{"tag":7,"payload":"hello""#), "{said:?}");
     crate::process::signal(&echo, "TERM");
     let said = end_of(echo);
-    let wanted = "seam: 1 answered, 0 discarded that asked for no reply\n";
+    let wanted = "seam: 1 answered, 0 discarded that could not be answered\n";
     assert_eq!((said.code, said.complaint.as_str()), (Some(0), wanted));
 }
