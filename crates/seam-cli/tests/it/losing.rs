@@ -61,24 +61,13 @@ fn fewer_than_were_asked_for_is_a_failure_and_idle_alone_is_none() {
 
 #[cfg(unix)]
 mod signals {
-    use std::io::{BufRead, BufReader, Read, Write};
-    use std::process::Child;
+    use std::io::Write;
     use std::time::Instant;
 
-    use crate::process::{DEADLINE, end_of, seam, signal};
+    use crate::process::{DEADLINE, Running, seam, signal};
 
-    /// The command, once it stands: it says so with --verbose, and catches signals from before that.
-    fn started(arguments: &[&str]) -> Child {
-        let mut child = seam(&[arguments, &["--verbose"]].concat()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("Connected") {
-            line.clear();
-            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended before it stood");
-        }
-        // Somebody must read on, or it would wait.
-        std::thread::spawn(move || said.read_to_end(&mut Vec::new()));
-        child
+    fn started(arguments: &[&str]) -> Running {
+        Running::start(seam(arguments))
     }
 
     #[test]
@@ -87,9 +76,9 @@ mod signals {
             for arguments in
                 [&["receive", "memory://orders"][..], &["serve", "memory://orders", "--echo"]]
             {
-                let child = started(arguments);
-                signal(&child, name);
-                let said = end_of(child);
+                let running = started(arguments);
+                signal(&running.child, name);
+                let said = running.end();
                 assert_eq!((said.code, said.output.as_str()), (Some(0), ""), "{arguments:?}");
             }
         }
@@ -97,10 +86,13 @@ mod signals {
 
     #[test]
     fn it_ends_send_before_the_end_of_its_input_which_is_no_success() {
-        let mut child = started(&["send", "memory://orders"]);
-        let open = child.stdin.take();
-        signal(&child, "INT");
-        assert_eq!(end_of(child).code, Some(1));
+        let mut running = started(&["send", "memory://orders"]);
+        let open = running.child.stdin.take();
+        signal(&running.child, "INT");
+        let said = running.end();
+        assert_eq!(said.code, Some(1));
+        let complaint = "seam: stopped by a signal after line 0, before the end of the input\n";
+        assert!(said.complaint.ends_with(complaint), "{said:?}");
         drop(open);
     }
 
@@ -115,17 +107,17 @@ mod signals {
 
     /// Nobody receives, so that the first signal alone would make it wait for half a minute.
     fn code_after_many_signals() -> Option<i32> {
-        let mut child = started(&["send", "memory://orders"]);
-        let mut stdin = child.stdin.take().unwrap();
+        let mut running = started(&["send", "memory://orders"]);
+        let mut stdin = running.child.stdin.take().unwrap();
         // More than a pipe holds: once it is written, some was read.
         stdin.write_all(&b"order\n".repeat(20_000)).unwrap();
         let deadline = Instant::now() + DEADLINE;
         // Until it ends: signals of one kind that come together are one.
-        while child.try_wait().unwrap().is_none() {
+        while running.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "it goes on after many signals");
-            signal(&child, "INT");
+            signal(&running.child, "INT");
             std::thread::yield_now();
         }
-        child.wait().unwrap().code()
+        running.end().code
     }
 }

@@ -1,8 +1,9 @@
 //! The command as a process.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Far beyond what any of this takes.
@@ -37,6 +38,46 @@ pub(crate) fn end_of(child: Child) -> Said {
     std::thread::spawn(move || ended.send(child.wait_with_output()));
     let output = end.recv_timeout(DEADLINE).expect("it does not end");
     Said::new(output.unwrap())
+}
+
+/// A command whose connection stands.
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    complaint: JoinHandle<String>,
+}
+
+impl Running {
+    /// Starts the command with `--verbose`, and waits until it says that its connection stands. It catches signals
+    /// from before that.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.arg("--verbose").spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (stands, standing) = mpsc::channel();
+        // Reads to the end, or the command would wait.
+        let complaint = std::thread::spawn(move || {
+            let (mut line, mut lines) = (String::new(), String::new());
+            while stderr.read_line(&mut line).unwrap() > 0 {
+                if line.contains("Connected") {
+                    // Said once is enough.
+                    let _ = stands.send(());
+                }
+                if line.starts_with("seam: ") {
+                    lines.push_str(&line);
+                }
+                line.clear();
+            }
+            lines
+        });
+        standing.recv_timeout(DEADLINE).expect("it ended, or takes too long to stand");
+        Self { child, complaint }
+    }
+
+    /// Everything it says until it ends, which is soon; of standard error only the command's own lines.
+    pub(crate) fn end(self) -> Said {
+        let mut said = end_of(self.child);
+        said.complaint = self.complaint.join().unwrap();
+        said
+    }
 }
 
 /// What a process said.

@@ -2,9 +2,8 @@
 //! reaches beyond a process.
 
 use std::io::Write;
-use std::process::Child;
 
-use crate::process::{Said, end_of, run, seam};
+use crate::process::{Running, Said, end_of, run, seam};
 
 /// One address, as each side writes it.
 pub(crate) struct Pair {
@@ -23,15 +22,15 @@ impl Pair {
 }
 
 /// The command on the server's side of the pair, running.
-fn start(command: &str, pair: &Pair, options: &[&str]) -> Child {
-    seam(&[&[command, &pair.server], options].concat()).spawn().unwrap()
+fn start(command: &str, pair: &Pair, options: &[&str]) -> Running {
+    Running::start(seam(&[&[command, &pair.server], options].concat()))
 }
 
 /// What became of both sides once these lines were sent to a receiver.
 fn carry(pair: &Pair, send: &[&str], receive: &[&str], input: &[u8]) -> (Said, Said) {
     let receiver = start("receive", pair, receive);
     let sent = run(&[&["send", &pair.client], send].concat(), input);
-    (sent, end_of(receiver))
+    (sent, receiver.end())
 }
 
 #[test]
@@ -52,14 +51,15 @@ fn what_a_broken_pipe_took_comes_again() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut broken = seam(&["receive", &pair.server]);
-    let broken = broken.stdout(writer).spawn().unwrap();
+    broken.stdout(writer);
+    let broken = Running::start(broken);
     let mut sender = seam(&["send", &pair.client]).spawn().unwrap();
     sender.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
-    let said = end_of(broken);
+    let said = broken.end();
     let wanted = "seam: cannot write the output: Broken pipe (os error 32); \
                   what was not written comes again\n";
     assert_eq!((said.code, said.complaint.as_str()), (Some(1), wanted));
-    let received = end_of(start("receive", &pair, &["--count", "2"]));
+    let received = start("receive", &pair, &["--count", "2"]).end();
     assert_eq!((received.code, received.output.as_str()), (Some(0), "one\ntwo\n"));
     assert_eq!(end_of(sender).code, Some(0));
 }
@@ -73,8 +73,8 @@ fn an_echo_answers_until_it_is_told_to_stop() {
     let said = run(&["request", &pair.client, "hello", "--tag", "7", "--json"], b"");
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.output.starts_with(r#"{"tag":7,"payload":"hello""#), "{said:?}");
-    crate::process::signal(&echo, "TERM");
-    let said = end_of(echo);
+    crate::process::signal(&echo.child, "TERM");
+    let said = echo.end();
     let wanted = "seam: 1 answered, 0 discarded that could not be answered\n";
     assert_eq!((said.code, said.complaint.as_str()), (Some(0), wanted));
 }
