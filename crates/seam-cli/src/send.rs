@@ -128,8 +128,9 @@ pub(crate) async fn send_from<R: AsyncRead + Unpin>(
     drop(sending);
     let drained = drain(&connection, args.drain, &tally).await;
     let mut tally = tally.into_inner();
-    let failures = tally.outcome();
-    (Some(tally.summary(begun.elapsed())), sent.and(drained).and(failures))
+    // What could not be kept is told first: it is lost with this process.
+    let outcome = tally.complete().and(sent).and(drained).and(tally.outcome());
+    (Some(tally.summary(begun.elapsed())), outcome)
 }
 
 impl SendArgs {

@@ -72,12 +72,14 @@ impl Tally {
         }
     }
 
-    /// Whether anything failed; one line about it.
-    pub(crate) fn outcome(&mut self) -> Outcome {
+    /// An error if the file of what failed is not complete.
+    pub(crate) fn complete(&mut self) -> Outcome {
         self.flush();
-        if let Some(unwritten) = self.unwritten.take() {
-            return Err(unwritten);
-        }
+        self.unwritten.take().map_or(Ok(()), Err)
+    }
+
+    /// An error if anything failed: one line about it.
+    pub(crate) fn outcome(&self) -> Outcome {
         match &self.first {
             None => Ok(()),
             Some(first) => {
