@@ -316,6 +316,12 @@ impl Sending {
         self.acked == self.next - 1
     }
 
+    /// Whether everything that was admitted is known to be received.
+    #[must_use]
+    pub fn is_received(&self) -> bool {
+        self.confirmed == self.next - 1
+    }
+
     /// Whether something waits to be transmitted, once there is a connection.
     #[must_use]
     pub fn has_unsent(&self) -> bool {

@@ -95,18 +95,42 @@ impl Member {
         });
     }
 
-    /// The other end let this place of a lot go: it comes again, not before `after`, to whomever. `untouched`
-    /// where nobody had begun it, so that it was no attempt.
-    pub fn release(&self, token: u64, place: u32, after: Duration, untouched: bool) {
+    /// The other end let this place of a lot go: it comes again as this attempt, not before `after`, to
+    /// whomever.
+    pub fn release(&self, token: u64, place: u32, attempt: u32, after: Duration) {
         let due = (!after.is_zero()).then(|| self.clock.now().saturating_add(after));
+        self.let_go(token, place..place + 1, &|_| Release {
+            due,
+            attempt: Some(attempt),
+            ..Release::AGAIN
+        });
+    }
+
+    /// Nothing of these places of a lot left this process: they go to others as if they had never been taken.
+    pub fn give_back(&self, token: u64, places: Range<u32>) {
+        self.let_go(token, places, &|attempt| Release { attempt: Some(attempt), ..Release::AGAIN });
+    }
+
+    fn let_go(&self, token: u64, places: Range<u32>, how: &dyn Fn(u32) -> Release) {
         self.distributor.with(|state, after| {
-            let found = state.groups.get(&self.seat.group).and_then(|group| group.lot_of(token));
-            let Some(lot) = found else { return };
-            let how = Release { due, untouched, ..Release::AGAIN };
-            state.release(self.seat.group, lot, index(place), how, after);
-            state.end_lot(self.seat.group, lot, after);
+            let id = self.seat.group;
+            let Some(group) = state.groups.get(&id) else { return };
+            let Some(lot) = group.lot_of(token) else { return };
+            for place in index(places.start)..index(places.end) {
+                let found = state.groups.get(&id).and_then(|group| group.lots[lot].find(place));
+                let Some(attempt) = found.map(|(taken, at)| taken.unchanged(at).attempt) else {
+                    break;
+                };
+                state.release(id, lot, place, how(attempt), after);
+            }
+            state.end_lot(id, lot, after);
             after.wakers.append(&mut state.watchers);
         });
+    }
+
+    /// Waits no more for now: what it was woken for goes to somebody else.
+    pub fn rest(&self) {
+        self.distributor.cancel_receive(self.seat);
     }
 
     /// Takes nothing any more; what is in its hands may still be settled.

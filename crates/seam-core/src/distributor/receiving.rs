@@ -19,12 +19,12 @@ pub(crate) struct Release {
     pub(crate) due: Option<Duration>,
     /// Whether it may have been finished without our knowing.
     pub(crate) possible_duplicate: bool,
-    /// Whether nobody has begun it, so that this was no attempt.
-    pub(crate) untouched: bool,
+    /// Which attempt the next delivery is; without, one more than this.
+    pub(crate) attempt: Option<u32>,
 }
 
 impl Release {
-    pub(crate) const AGAIN: Self = Self { due: None, possible_duplicate: false, untouched: false };
+    pub(crate) const AGAIN: Self = Self { due: None, possible_duplicate: false, attempt: None };
 }
 
 impl State {
@@ -224,10 +224,8 @@ impl State {
             return;
         }
         let Some((taken, at)) = entry.find(place) else { return };
-        let mut single = match how.untouched {
-            true => taken.unchanged(at),
-            false => taken.again(at, how.possible_duplicate),
-        };
+        let mut single = taken.again(at, how.possible_duplicate);
+        single.attempt = how.attempt.unwrap_or(single.attempt).max(1);
         single.received |= place < entry.received;
         entry.settled.insert(place);
         entry.open -= 1;

@@ -1,0 +1,111 @@
+//! Whom to wake when a connection has something to do.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Wake, Waker};
+
+use crate::lock;
+
+/// The waker of one connection: the socket, the distributor and whoever settles ring it.
+///
+/// It wakes the task that drives the connection and, before it, a call that waits for what the connection
+/// brings: that one then reads the socket itself, which spares a hop. While a call is at work in the
+/// connection the bell is only noted.
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    driver: Mutex<Option<Waker>>,
+    waiter: Mutex<Option<(u64, Waker)>>,
+    /// Calls that look after the connection themselves before they return.
+    busy: AtomicUsize,
+    /// Whether it rang since somebody began to look.
+    noted: AtomicBool,
+}
+
+impl Alarm {
+    /// Wakes whoever drives, unless a call is about to look anyhow.
+    pub(crate) fn ring(&self) {
+        self.noted.store(true, Ordering::SeqCst);
+        if self.busy.load(Ordering::SeqCst) == 0 {
+            self.ring_loud();
+        }
+    }
+
+    /// Somebody looks after the connection now: what rang before needs no other.
+    pub(crate) fn heard(&self) {
+        self.noted.store(false, Ordering::SeqCst);
+    }
+
+    /// Wakes whoever drives.
+    pub(crate) fn ring_loud(&self) {
+        let waiter = lock(&self.waiter).take();
+        if let Some((_, waiter)) = waiter {
+            waiter.wake();
+        }
+        let driver = lock(&self.driver).take();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// Wakes the task that drives, and nobody else.
+    pub(crate) fn call_driver(&self) {
+        let driver = lock(&self.driver).take();
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+    }
+
+    /// The task that drives waits.
+    pub(crate) fn set_driver(&self, waker: &Waker) {
+        let mut driver = lock(&self.driver);
+        match &mut *driver {
+            Some(known) => known.clone_from(waker),
+            None => *driver = Some(waker.clone()),
+        }
+    }
+
+    /// A call waits; only one at a time is told.
+    pub(crate) fn set_waiter(&self, call: u64, waker: &Waker) {
+        let mut waiter = lock(&self.waiter);
+        match &mut *waiter {
+            Some((owner, known)) if *owner == call => known.clone_from(waker),
+            Some(_) => {}
+            None => *waiter = Some((call, waker.clone())),
+        }
+    }
+
+    /// A call waits no more.
+    pub(crate) fn clear_waiter(&self, call: u64) {
+        let mut waiter = lock(&self.waiter);
+        if waiter.as_ref().is_some_and(|(owner, _)| *owner == call) {
+            *waiter = None;
+        }
+    }
+
+    /// Until the guard is dropped, bells are only noted: its holder looks after the connection.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        Busy(self.clone())
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// While it lives, its holder looks after the connection.
+pub(crate) struct Busy(Arc<Alarm>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.busy.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.noted.load(Ordering::SeqCst) {
+            self.0.ring_loud();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a transport crate writes to become a link: what dials, what listens, and one connection of bytes.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use seam_core::{Endpoint, Result};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// What dials and listens for the endpoints of its schemes.
+///
+/// # Contract
+///
+/// - A dropped call leaves nothing behind.
+/// - What it gives is a stream of bytes, in order, without loss while it stands.
+#[async_trait]
+pub trait Carrier: fmt::Debug + Send + Sync + 'static {
+    /// How many places an endpoint names. A link is dialled to each of them, and each is a member.
+    fn places(&self, endpoint: &Endpoint) -> usize {
+        endpoint.hosts().len().max(1)
+    }
+
+    /// Connects to the place of this index. A name may have several addresses: any of them will do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Disconnected`](seam_core::Error::Disconnected) where trying again may help.
+    async fn dial(&self, endpoint: &Endpoint, place: usize) -> Result<Link>;
+
+    /// Listens at the endpoint.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system: the address is in use, or not of this machine.
+    async fn listen(&self, endpoint: &Endpoint) -> Result<Box<dyn Listener>>;
+
+    /// What a listener is shared under: endpoints of the same name differ in nothing but their address and
+    /// what is said of receivers, and one listener serves them all.
+    fn listener_name(&self, endpoint: &Endpoint) -> String;
+
+    /// Whether nobody but users of this machine, or who proved who they are, can reach a listener at
+    /// `endpoint`. Any other asks for `?token_file=`, or for the word `insecure`.
+    fn is_sheltered(&self, endpoint: &Endpoint) -> bool;
+}
+
+/// A socket that listens.
+#[async_trait]
+pub trait Listener: Send + Sync + 'static {
+    /// The next connection. Dropping the call loses none.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system; it is asked again after a while.
+    async fn accept(&self) -> Result<Arrival>;
+}
+
+/// A connection that has come, and what is still to be done until bytes flow.
+pub struct Arrival {
+    /// Where it comes from, as the carrier says it.
+    pub address: String,
+    /// Ready once bytes flow: at once, or after a handshake of the carrier's own.
+    pub link: Pin<Box<dyn Future<Output = Result<Link>> + Send>>,
+}
+
+impl Arrival {
+    /// A connection that needs no handshake.
+    #[must_use]
+    pub fn ready(link: Link) -> Self {
+        let address = link.address.clone();
+        Self { address, link: Box::pin(std::future::ready(Ok(link))) }
+    }
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// A stream of bytes both ways.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+/// One connection of bytes, and what the carrier knows of its other end.
+pub struct Link {
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) address: String,
+    pub(crate) identity: Option<String>,
+    pub(crate) exporter: Vec<u8>,
+}
+
+impl Link {
+    /// A connection over `stream` to `address`, as the carrier says it.
+    pub fn new(stream: impl Stream, address: impl Into<String>) -> Self {
+        Self {
+            stream: Box::new(stream),
+            address: address.into(),
+            identity: None,
+            exporter: Vec::new(),
+        }
+    }
+
+    /// Sets who the other end has proved to be.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// Sets a secret of this connection that both ends know and nobody else: a TLS exporter. Proofs of the
+    /// token are bound to it.
+    #[must_use]
+    pub fn with_exporter(mut self, exporter: impl Into<Vec<u8>>) -> Self {
+        self.exporter = exporter.into();
+        self
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Link");
+        out.field("address", &self.address)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}

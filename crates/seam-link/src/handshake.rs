@@ -1,0 +1,304 @@
+//! The first frames of a connection: who is there, and that it may be.
+//!
+//! Everything here has a deadline that single bytes do not extend, and reads no frame over 4 KiB.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use seam_core::{Clock, Error, Peer, Result};
+use seam_wire::{
+    CONTROL_LIMIT, Fault, FaultCode, Frame, Header, Open, Proof, Role, WireError, header,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::carrier::{Link, Stream};
+use crate::config::Token;
+
+/// How long an end may take for each of its first frames.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection on which both ends said what they are.
+pub(crate) struct Established {
+    pub(crate) stream: Box<dyn Stream>,
+    /// What was read beyond the first frames.
+    pub(crate) buffer: BytesMut,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) speaks: Speaks,
+}
+
+/// What is spoken on a connection.
+pub(crate) enum Speaks {
+    /// Version 1.
+    Plain,
+    /// The session; the other end's OPEN, and what proofs of this connection are bound to.
+    Session { open: Box<Open>, binding: Vec<u8> },
+}
+
+/// What a connection that was accepted begins with.
+pub(crate) enum First {
+    Plain,
+    Session { open: Box<Open>, body: Vec<u8> },
+}
+
+/// One end of a connection whose first frames are under way.
+pub(crate) struct Greeting<'a> {
+    link: Link,
+    buffer: BytesMut,
+    clock: &'a dyn Clock,
+    endpoint: &'a str,
+}
+
+impl<'a> Greeting<'a> {
+    pub(crate) fn new(link: Link, clock: &'a dyn Clock, endpoint: &'a str) -> Self {
+        Self { link, buffer: BytesMut::new(), clock, endpoint }
+    }
+
+    /// Says who we are, as the one who dialled, and learns who answers.
+    pub(crate) async fn dial(mut self, ours: &Open, token: Option<&Token>) -> Result<Established> {
+        let body = self.open(ours).await?;
+        let (open, theirs) = match self.first().await? {
+            First::Session { open, body } => (open, body),
+            First::Plain => {
+                return Err(self.protocol("the listener speaks version 1; say `?wire=connect`"));
+            }
+        };
+        ours.check_echo(&open).map_err(|error| self.wrong(&error))?;
+        let binding = [&body[..], &theirs, &self.link.exporter].concat();
+        match (token, open.token) {
+            (Some(token), true) => {
+                let frame = self.frame().await?;
+                let proof = Proof {
+                    token: token.bytes(),
+                    dialler: &body,
+                    acceptor: &theirs,
+                    exporter: &self.link.exporter,
+                };
+                let (ours, verified) = match &frame {
+                    Frame::Prove(prove) => {
+                        (proof.prove(Role::Dialler), proof.verify(Role::Acceptor, prove))
+                    }
+                    _ => return Err(self.protocol("a proof of the token was to come")),
+                };
+                if let Err(error) = verified {
+                    return Err(self.refuse(&error).await);
+                }
+                self.write(&Frame::Prove(ours)).await?;
+            }
+            (None, true) => {
+                return Err(self.denied("it wants a proof of a token; give `?token_file=`"));
+            }
+            (Some(_), false) => {
+                let reason = "it does not prove to know the token; give it the same `?token_file=`";
+                return Err(self.denied(reason));
+            }
+            (None, false) => {}
+        }
+        Ok(self.established(Speaks::Session { open, binding }, token.is_some()))
+    }
+
+    /// What the one who dialled begins with.
+    pub(crate) async fn first(&mut self) -> Result<First> {
+        let header = self.header(CONTROL_LIMIT).await?;
+        if header.version == 1 {
+            return Ok(First::Plain);
+        }
+        let body = self.body(header).await?;
+        match Frame::decode(header.kind, &body).map_err(|error| self.wrong(&error))? {
+            Frame::Open(open) => Ok(First::Session { open, body }),
+            Frame::Fault(fault) => Err(self.fault(&fault)),
+            _ => Err(self.protocol("the first frame is no OPEN")),
+        }
+    }
+
+    /// Answers the one who dialled.
+    pub(crate) async fn answer(
+        mut self,
+        ours: &Open,
+        theirs: (Box<Open>, Vec<u8>),
+        token: Option<&Token>,
+    ) -> Result<Established> {
+        let (open, dialler) = theirs;
+        let acceptor = self.open(ours).await?;
+        let binding = [&dialler[..], &acceptor, &self.link.exporter].concat();
+        if let Some(token) = token {
+            let proof = Proof {
+                token: token.bytes(),
+                dialler: &dialler,
+                acceptor: &acceptor,
+                exporter: &self.link.exporter,
+            };
+            let ours = proof.prove(Role::Acceptor);
+            self.write(&Frame::Prove(ours)).await?;
+            if !open.token {
+                return Err(self.refuse(&WireError::Unproven).await);
+            }
+            let Frame::Prove(theirs) = self.frame().await? else {
+                return Err(self.protocol("a proof of the token was to come"));
+            };
+            let proof = Proof {
+                token: token.bytes(),
+                dialler: &dialler,
+                acceptor: &acceptor,
+                exporter: &self.link.exporter,
+            };
+            if proof.verify(Role::Dialler, &theirs).is_err() {
+                return Err(self.refuse(&WireError::Unproven).await);
+            }
+        }
+        Ok(self.established(Speaks::Session { open, binding }, token.is_some()))
+    }
+
+    /// Goes on in version 1.
+    pub(crate) fn plain(self) -> Established {
+        self.established(Speaks::Plain, false)
+    }
+
+    /// Tells the other end why it is not wanted, and closes.
+    pub(crate) async fn turn_away(mut self, code: FaultCode, text: &str) {
+        let fault = Frame::Fault(Fault { code, text: text.to_owned() });
+        if self.write(&fault).await.is_ok() {
+            // It may have closed already, and then needs no word.
+            let _ = self.link.stream.shutdown().await;
+        }
+    }
+
+    fn established(self, speaks: Speaks, proved: bool) -> Established {
+        let id = match &speaks {
+            Speaks::Plain => self.link.address.clone(),
+            Speaks::Session { open, .. } => {
+                open.instance.iter().map(|byte| format!("{byte:02x}")).collect()
+            }
+        };
+        let mut peer = Peer::new(id, self.link.address);
+        peer.identity = self.link.identity.or_else(|| proved.then(|| "token".to_owned()));
+        if let Speaks::Session { open, .. } = &speaks
+            && let seam_wire::Group::Named(group) = &open.group
+        {
+            peer.group = Some(group.to_string());
+        }
+        Established { stream: self.link.stream, buffer: self.buffer, peer: Arc::new(peer), speaks }
+    }
+
+    async fn open(&mut self, ours: &Open) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        Frame::Open(Box::new(ours.clone())).encode(0, &mut bytes);
+        self.write_bytes(&bytes).await?;
+        Ok(bytes.split_off(Header::SIZE))
+    }
+
+    async fn frame(&mut self) -> Result<Frame> {
+        let header = self.header(CONTROL_LIMIT).await?;
+        let body = self.body(header).await?;
+        match Frame::decode(header.kind, &body).map_err(|error| self.wrong(&error))? {
+            Frame::Fault(fault) => Err(self.fault(&fault)),
+            frame => Ok(frame),
+        }
+    }
+
+    async fn header(&mut self, limit: usize) -> Result<Header> {
+        self.fill(Header::SIZE).await?;
+        match header(&self.buffer, limit) {
+            Ok(Some(header)) => Ok(header),
+            // Of version 1 any length may follow.
+            Err(WireError::TooLarge { .. }) if self.buffer[4..6] == [0, 1] => {
+                Ok(Header { version: 1, kind: 0, channel: 0, body: 0 })
+            }
+            Ok(None) => Err(self.protocol("it closed within its first frame")),
+            Err(error) => Err(self.refuse(&error).await),
+        }
+    }
+
+    async fn body(&mut self, header: Header) -> Result<Vec<u8>> {
+        self.fill(Header::SIZE + header.body).await?;
+        self.buffer.advance(Header::SIZE);
+        Ok(self.buffer.split_to(header.body).to_vec())
+    }
+
+    /// Reads until there are `wanted` bytes, within one deadline for all of them.
+    async fn fill(&mut self, wanted: usize) -> Result<()> {
+        let until = self.clock.now().saturating_add(PATIENCE);
+        let (buffer, stream) = (&mut self.buffer, &mut self.link.stream);
+        let reading = async {
+            while buffer.len() < wanted {
+                if stream.read_buf(buffer).await? == 0 {
+                    return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof));
+                }
+            }
+            Ok(())
+        };
+        match seam_core::clock::deadline(self.clock, until, reading).await {
+            Some(read) => read.map_err(|error| self.lost(error)),
+            None => Err(self.lost("it said nothing for 5 s; is it a listener of this protocol?")),
+        }
+    }
+
+    async fn write(&mut self, frame: &Frame) -> Result<()> {
+        let mut bytes = Vec::new();
+        frame.encode(0, &mut bytes);
+        self.write_bytes(&bytes).await
+    }
+
+    async fn write_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        let until = self.clock.now().saturating_add(PATIENCE);
+        let stream = &mut self.link.stream;
+        let writing = async {
+            stream.write_all(bytes).await?;
+            stream.flush().await
+        };
+        match seam_core::clock::deadline(self.clock, until, writing).await {
+            Some(written) => written.map_err(|error| self.lost(error)),
+            None => Err(self.lost("it reads nothing")),
+        }
+    }
+
+    /// Tells the other end what is wrong with it, and what to return.
+    async fn refuse(&mut self, error: &WireError) -> Error {
+        let fault = Frame::Fault(Fault { code: error.fault(), text: error.to_string() });
+        // It may have closed already, and then needs no word.
+        let _ = self.write(&fault).await;
+        self.wrong(error)
+    }
+
+    fn wrong(&self, error: &WireError) -> Error {
+        match error {
+            WireError::Unproven => self.denied(
+                "it did not prove to know the token; give both ends the same `?token_file=`",
+            ),
+            other => self.protocol(&other.to_string()),
+        }
+    }
+
+    fn fault(&self, fault: &Fault) -> Error {
+        fault_error(self.endpoint, fault)
+    }
+
+    fn denied(&self, reason: &str) -> Error {
+        Error::Denied { endpoint: self.endpoint.to_owned(), reason: reason.to_owned() }
+    }
+
+    fn protocol(&self, reason: &str) -> Error {
+        Error::Protocol { endpoint: self.endpoint.to_owned(), reason: reason.to_owned() }
+    }
+
+    fn lost(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::disconnected(self.endpoint, cause)
+    }
+}
+
+/// What a FAULT of the other end means here.
+pub(crate) fn fault_error(endpoint: &str, fault: &Fault) -> Error {
+    let endpoint = endpoint.to_owned();
+    let text = fault.text.escape_debug().to_string();
+    match fault.code {
+        FaultCode::Unproven => {
+            let reason = "it wants a proof of the token; give both ends the same `?token_file=`";
+            Error::Denied { endpoint, reason: reason.to_owned() }
+        }
+        FaultCode::Denied => Error::Denied { endpoint, reason: text },
+        FaultCode::Address | FaultCode::Closing | FaultCode::Busy | FaultCode::Timeout => {
+            Error::disconnected(endpoint, text)
+        }
+        _ => Error::Protocol { endpoint, reason: format!("it closed: {text}") },
+    }
+}

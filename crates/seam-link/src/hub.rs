@@ -1,0 +1,321 @@
+//! An endpoint: its peers, what it sends to them and gets from them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll, Waker};
+
+use seam_core::distributor::{Distributor, Port, Sending};
+use seam_core::{Action, Capabilities, Error, Event, Events, Peer, Result};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::handshake::Established;
+use crate::inbox::Inbox;
+use crate::lock;
+use crate::remote::{Ends, Remote};
+use crate::shared::Shared;
+
+/// An endpoint, or one peer of it that was accepted alone.
+pub(crate) struct Hub {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) ends: Ends,
+    pub(crate) port: Arc<Port>,
+    /// Who is at the other end, where that is one peer.
+    pub(crate) peer: Option<Arc<Peer>>,
+    pub(crate) events: Events,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+/// What changes while it is open.
+pub(crate) struct Inner {
+    pub(crate) remotes: Vec<Arc<Remote>>,
+    mode: Mode,
+    pub(crate) draining: bool,
+    pub(crate) open: bool,
+    /// Ways to requesters that were replied to lately.
+    pub(crate) repliers: Vec<Replier>,
+}
+
+/// A way to one requester, kept for its next request.
+pub(crate) struct Replier {
+    pub(crate) reply_to: Box<[u8]>,
+    pub(crate) channel: u8,
+    pub(crate) remote: Arc<Remote>,
+    pub(crate) port: Arc<Port>,
+}
+
+/// Whether peers are merged or handed out.
+enum Mode {
+    Undecided,
+    Merged,
+    Accepting { lobby: VecDeque<Arc<Hub>>, wakers: Vec<Waker> },
+}
+
+impl Hub {
+    pub(crate) fn new(shared: Arc<Shared>, peer: Option<Arc<Peer>>) -> Arc<Self> {
+        let distributor = Distributor::told(shared.name.clone());
+        let events = shared.events().clone();
+        let port = port(&shared, distributor.clone());
+        let ends = Ends { inbox: Inbox::new(events.clone()), distributor, callers: Arc::default() };
+        Arc::new(Self {
+            capabilities: shared.config.capabilities(),
+            ends,
+            port,
+            peer,
+            events,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            inner: Mutex::new(Inner {
+                remotes: Vec::new(),
+                mode: Mode::Undecided,
+                draining: false,
+                open: true,
+                repliers: Vec::new(),
+            }),
+            shared,
+        })
+    }
+
+    /// The only peer, if there is one; a call then looks after its connection itself.
+    pub(crate) fn only(&self) -> Option<Arc<Remote>> {
+        match &lock(&self.inner).remotes[..] {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.inner).open
+    }
+
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_open() { Ok(()) } else { Err(self.shared.closed()) }
+    }
+
+    /// Whether we may do this ourselves.
+    pub(crate) fn allow(&self, action: Action) -> Result<()> {
+        let mut own = Peer::new("self", self.shared.name.clone());
+        own.group = self.shared.config.group_name().map(str::to_owned);
+        self.shared.allow(self.peer.as_deref().unwrap_or(&own), action)
+    }
+
+    /// Adds a peer that this end dials.
+    pub(crate) fn dialled(&self) -> Arc<Remote> {
+        let remote = Remote::new(self.shared.clone(), self.ends.clone(), true);
+        lock(&self.inner).remotes.push(remote.clone());
+        self.tasks.spawn(remote.clone().drive());
+        remote
+    }
+
+    /// Takes a connection that has come: of a peer that is known, or of a new one.
+    pub(crate) fn arrive(self: &Arc<Self>, established: Established, permit: OwnedSemaphorePermit) {
+        let id = established.peer.id.clone();
+        if let Some(known) = self.find(&id) {
+            known.attach(established, Some(permit));
+            return;
+        }
+        let peer = established.peer.clone();
+        let mut inner = lock(&self.inner);
+        if !inner.open {
+            return;
+        }
+        let Mode::Accepting { lobby, wakers } = &mut inner.mode else {
+            let remote = Remote::new(self.shared.clone(), self.ends.clone(), false);
+            inner.remotes.push(remote.clone());
+            drop(inner);
+            self.events.emit(Event::PeerArrived { peer });
+            remote.attach(established, Some(permit));
+            self.look_after(remote, None);
+            return;
+        };
+        let child = Self::new(self.shared.clone(), Some(peer));
+        let remote = Remote::new(self.shared.clone(), child.ends.clone(), false);
+        lock(&child.inner).remotes.push(remote.clone());
+        lobby.push_back(child.clone());
+        let wakers = std::mem::take(wakers);
+        drop(inner);
+        remote.attach(established, Some(permit));
+        self.look_after(remote, Some(&child));
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Drives a peer until it is gone, and tells that.
+    fn look_after(self: &Arc<Self>, remote: Arc<Remote>, child: Option<&Arc<Self>>) {
+        let hub = Arc::downgrade(self);
+        let child = child.map(Arc::downgrade);
+        self.tasks.spawn(async move {
+            remote.clone().drive().await;
+            let gone = hub.upgrade();
+            if let Some(child) = child.and_then(|child| child.upgrade()) {
+                child.depart();
+            }
+            if let (Some(hub), Some(peer)) = (gone, remote.peer()) {
+                hub.forget(&remote);
+                hub.events.emit(Event::PeerDeparted { peer });
+            }
+        });
+    }
+
+    /// The one peer of this end is gone: what waits may be received, then receivers end.
+    fn depart(&self) {
+        let gone = Error::disconnected(&*self.shared.name, "the peer has departed");
+        self.ends.inbox.close();
+        self.ends.distributor.close(gone);
+    }
+
+    fn forget(&self, remote: &Arc<Remote>) {
+        let mut inner = lock(&self.inner);
+        inner.remotes.retain(|known| !Arc::ptr_eq(known, remote));
+        let mut gone: Vec<Replier> = Vec::new();
+        let mut kept = Vec::new();
+        for replier in std::mem::take(&mut inner.repliers) {
+            let theirs = Arc::ptr_eq(&replier.remote, remote);
+            if theirs { gone.push(replier) } else { kept.push(replier) }
+        }
+        inner.repliers = kept;
+    }
+
+    /// The peer of this id that has not gone.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Remote>> {
+        let all = {
+            let inner = lock(&self.inner);
+            let mut all = inner.remotes.clone();
+            if let Mode::Accepting { lobby, .. } = &inner.mode {
+                all.extend(lobby.iter().filter_map(|child| child.only()));
+            }
+            all
+        };
+        let is = |remote: &&Arc<Remote>| {
+            !remote.is_gone() && remote.peer().is_some_and(|peer| peer.id == id)
+        };
+        all.iter().find(is).cloned()
+    }
+
+    /// From now on peers are merged, for receivers.
+    pub(crate) fn merge(&self) -> Result<()> {
+        let mut inner = lock(&self.inner);
+        match inner.mode {
+            Mode::Accepting { .. } => Err(EXCLUSIVE),
+            _ => {
+                inner.mode = Mode::Merged;
+                Ok(())
+            }
+        }
+    }
+
+    /// From now on peers are handed out.
+    pub(crate) fn part(self: &Arc<Self>) -> Result<()> {
+        let moved = {
+            let mut inner = lock(&self.inner);
+            match inner.mode {
+                Mode::Accepting { .. } => return Ok(()),
+                Mode::Merged => return Err(EXCLUSIVE),
+                Mode::Undecided => {}
+            }
+            inner.mode = Mode::Accepting { lobby: VecDeque::new(), wakers: Vec::new() };
+            std::mem::take(&mut inner.remotes)
+        };
+        for remote in moved {
+            let child = Self::new(self.shared.clone(), remote.peer());
+            lock(&child.inner).remotes.push(remote.clone());
+            remote.move_to(child.ends.clone());
+            if let Mode::Accepting { lobby, .. } = &mut lock(&self.inner).mode {
+                lobby.push_back(child);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next peer; `None` once this end listens no more.
+    pub(crate) fn poll_accept(&self, cx: &Context<'_>) -> Poll<Option<Arc<Self>>> {
+        let mut inner = lock(&self.inner);
+        if !inner.open || inner.draining {
+            return Poll::Ready(None);
+        }
+        let Mode::Accepting { lobby, wakers } = &mut inner.mode else { return Poll::Ready(None) };
+        while let Some(child) = lobby.pop_front() {
+            if child.only().is_some_and(|remote| !remote.is_gone()) {
+                return Poll::Ready(Some(child));
+            }
+        }
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Wakes whoever accepts, to look whether it still listens.
+    pub(crate) fn disturb(&self) {
+        let wakers = match &mut lock(&self.inner).mode {
+            Mode::Accepting { wakers, .. } => std::mem::take(wakers),
+            _ => return,
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Receivers have come or gone: peers are told.
+    pub(crate) fn attend(&self) {
+        let remotes = lock(&self.inner).remotes.clone();
+        remotes.iter().for_each(|remote| remote.attend());
+    }
+
+    /// Ends it at once; says what nobody settled, and what is not done.
+    pub(crate) fn end(&self) -> (u64, Vec<seam_core::SendError>) {
+        let (remotes, lobby, repliers, was_open) = {
+            let mut inner = lock(&self.inner);
+            let lobby = match &mut inner.mode {
+                Mode::Accepting { lobby, .. } => std::mem::take(lobby),
+                _ => VecDeque::new(),
+            };
+            let remotes = std::mem::take(&mut inner.remotes);
+            let repliers = std::mem::take(&mut inner.repliers);
+            (remotes, lobby, repliers, std::mem::replace(&mut inner.open, false))
+        };
+        if !was_open {
+            return (0, Vec::new());
+        }
+        remotes.iter().for_each(|remote| remote.settle());
+        let unsettled = u64::try_from(self.ends.inbox.in_hand()).unwrap_or(u64::MAX);
+        let unsent = self.port.close();
+        for remote in &remotes {
+            remote.end(self.shared.closed());
+        }
+        for child in lobby {
+            drop(child.end());
+        }
+        for replier in repliers {
+            drop(replier.port.close());
+        }
+        self.ends.inbox.close();
+        self.ends.callers.all().iter().for_each(|inbox| inbox.close());
+        self.ends.distributor.close(self.shared.closed());
+        self.stop.cancel();
+        self.tasks.close();
+        self.disturb();
+        (unsettled, unsent)
+    }
+}
+
+/// A way into `distributor` with the credit of this endpoint.
+pub(crate) fn port(shared: &Shared, distributor: Arc<Distributor>) -> Arc<Port> {
+    let config = &shared.config;
+    let sending = Sending {
+        credit: config.credit,
+        credit_bytes: config.credit_bytes,
+        confirm: config.confirm,
+        events: shared.events().clone(),
+    };
+    Port::new(distributor, sending, shared.clock().clone())
+}
+
+/// Where listeners find the endpoints they serve.
+pub(crate) type WeakHub = Weak<Hub>;
+
+const EXCLUSIVE: Error = Error::Misuse {
+    what: "this endpoint is used with both `accept` and `receiver`",
+    remedy: "use `accept` to get each peer alone, or `receiver` to get all of them merged",
+};

@@ -1,0 +1,209 @@
+//! Listening: one socket, and the endpoints that it serves.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use seam_core::{Clock, Error, Result};
+use seam_wire::FaultCode;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::carrier::{Arrival, Link, Listener};
+use crate::config::Wire;
+use crate::handshake::{Established, First, Greeting, PATIENCE, Speaks};
+use crate::hub::{Hub, WeakHub};
+use crate::lock;
+
+/// One socket that listens, and the endpoints that it serves.
+pub(crate) struct Acceptor {
+    name: String,
+    clock: Arc<dyn Clock>,
+    hubs: Mutex<Vec<WeakHub>>,
+    /// Connections whose first frames are under way, oldest first.
+    strangers: Mutex<VecDeque<(u64, CancellationToken)>>,
+    most_strangers: usize,
+    connections: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// How long accepting rests after an error of the operating system.
+const REST: Duration = Duration::from_millis(100);
+
+impl Acceptor {
+    /// Serves what `listener` accepts, until the last endpoint is gone.
+    pub(crate) fn start(
+        listener: Box<dyn Listener>,
+        name: String,
+        clock: Arc<dyn Clock>,
+        connections: usize,
+    ) -> Arc<Self> {
+        let connections = connections.min(Semaphore::MAX_PERMITS);
+        let acceptor = Arc::new(Self {
+            name,
+            clock,
+            hubs: Mutex::default(),
+            strangers: Mutex::default(),
+            most_strangers: (connections / 4).max(1),
+            connections: Arc::new(Semaphore::new(connections)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        });
+        let this = Arc::downgrade(&acceptor);
+        let (stop, clock) = (acceptor.stop.clone(), acceptor.clock.clone());
+        acceptor.tasks.spawn(async move {
+            stop.run_until_cancelled(async {
+                loop {
+                    let arrival = listener.accept().await;
+                    let Some(acceptor) = this.upgrade() else { return };
+                    match arrival {
+                        Ok(arrival) => acceptor.arrive(arrival),
+                        Err(error) => {
+                            tracing::warn!(%error, "accepting failed; trying again");
+                            drop(acceptor);
+                            clock.sleep(REST).await;
+                        }
+                    }
+                }
+            })
+            .await;
+        });
+        acceptor
+    }
+
+    /// Adds an endpoint.
+    pub(crate) fn serve(&self, hub: &Arc<Hub>) -> Result<()> {
+        let mut hubs = lock(&self.hubs);
+        hubs.retain(|hub| hub.strong_count() > 0);
+        let (address, plain) = served(hub);
+        let taken = hubs.iter().filter_map(WeakHub::upgrade).filter(|hub| hub.is_open());
+        let twice = |other: &Arc<Hub>| {
+            let (theirs, others_plain) = served(other);
+            theirs == address || (plain && others_plain)
+        };
+        if let Some(other) = taken.into_iter().find(twice) {
+            let reason = format!(
+                "{} is served here already; give this one another address, or use its connection",
+                other.shared.name
+            );
+            return Err(Error::invalid_endpoint(reason));
+        }
+        hubs.push(Arc::downgrade(hub));
+        Ok(())
+    }
+
+    pub(crate) fn leave(&self, hub: &Arc<Hub>) {
+        lock(&self.hubs).retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(hub)));
+    }
+
+    fn arrive(self: Arc<Self>, arrival: Arrival) {
+        let Ok(permit) = self.connections.clone().try_acquire_owned() else {
+            tracing::warn!(peer = %arrival.address, "too many connections; this one is closed");
+            return;
+        };
+        let stranger = self.stop.child_token();
+        let number = {
+            let mut strangers = lock(&self.strangers);
+            if strangers.len() >= self.most_strangers
+                && let Some((_, oldest)) = strangers.pop_front()
+            {
+                oldest.cancel();
+            }
+            let number = strangers.back().map_or(0, |(number, _)| number + 1);
+            strangers.push_back((number, stranger.clone()));
+            number
+        };
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            let address = arrival.address.clone();
+            let outcome = stranger.run_until_cancelled(this.greet(arrival)).await;
+            lock(&this.strangers).retain(|(other, _)| *other != number);
+            match outcome {
+                Some(Ok((hub, established))) => hub.arrive(established, permit),
+                Some(Err(error)) => {
+                    tracing::info!(peer = %address, %error, "a connection was refused");
+                }
+                None => {}
+            }
+        });
+    }
+
+    /// Learns which endpoint a connection is for, and who it is.
+    async fn greet(&self, arrival: Arrival) -> Result<(Arc<Hub>, Established)> {
+        let until = self.clock.now().saturating_add(PATIENCE * 2);
+        let link = seam_core::clock::deadline(&*self.clock, until, arrival.link).await;
+        let link = link.unwrap_or_else(|| {
+            Err(Error::disconnected(&*self.name, "the handshake of the carrier took too long"))
+        })?;
+        let hubs: Vec<Arc<Hub>> = lock(&self.hubs)
+            .iter()
+            .filter_map(WeakHub::upgrade)
+            .filter(|hub| hub.is_open())
+            .collect();
+        let plain = hubs.iter().find(|hub| served(hub).1).cloned();
+        if let Some(hub) = plain.as_ref().filter(|hub| hub.shared.config.wire == Wire::Connect)
+            && hubs.len() == 1
+        {
+            return Ok((hub.clone(), plainly(link)));
+        }
+        let mut greeting = Greeting::new(link, &*self.clock, &self.name);
+        let (open, body) = match greeting.first().await? {
+            First::Session { open, body } => (open, body),
+            First::Plain => {
+                let Some(hub) = plain else {
+                    let text = "a session is spoken here; dial with `wire=session`";
+                    greeting.turn_away(FaultCode::Version, text).await;
+                    return Err(Error::Protocol {
+                        endpoint: self.name.clone(),
+                        reason: "a peer of version 1 came; listen with `?wire=any` for both"
+                            .to_owned(),
+                    });
+                };
+                return Ok((hub, greeting.plain()));
+            }
+        };
+        let hub = hubs.into_iter().find(|hub| {
+            hub.shared.config.wire != Wire::Connect
+                && hub.shared.endpoint.address() == &*open.address
+        });
+        let Some(hub) = hub else {
+            let text = format!("no endpoint of the address `{}` listens here", open.address);
+            greeting.turn_away(FaultCode::Address, &text).await;
+            let reason = "a peer asked for an address that is not served";
+            return Err(Error::disconnected(&*self.name, reason));
+        };
+        let shared = &hub.shared;
+        let established =
+            greeting.answer(&shared.open(), (open, body), shared.token.as_ref()).await?;
+        Ok((hub, established))
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+}
+
+/// The address that an endpoint is found by, and whether it takes peers of version 1.
+fn served(hub: &Hub) -> (Option<&str>, bool) {
+    let address = hub.shared.endpoint.address();
+    match hub.shared.config.wire {
+        Wire::Session => (Some(address), false),
+        Wire::Any => (Some(address), true),
+        Wire::Connect => (None, true),
+    }
+}
+
+fn plainly(link: Link) -> Established {
+    Established {
+        peer: Arc::new(seam_core::Peer::new(link.address.clone(), link.address)),
+        stream: link.stream,
+        buffer: BytesMut::new(),
+        speaks: Speaks::Plain,
+    }
+}

@@ -1,0 +1,185 @@
+//! Version 1 of the wire: datagrams one behind the other, and not a word about them.
+//!
+//! A datagram counts as done once the operating system has all of it. What it has not when the connection ends
+//! is sent on the next one: the other end drops a datagram that came in part.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use seam_core::distributor::{Distributor, Member, Membership, Name, Wait};
+use seam_core::driver::Slice;
+use seam_wire::{Header, Outgoing, Parcel, WireError, header, plain};
+
+use crate::inbox::{Feed, Load};
+use crate::outbound::{WAITING, parcels};
+use crate::shared::Shared;
+
+/// One connection of version 1.
+pub(crate) struct Plain {
+    member: Member,
+    feed: Arc<Feed>,
+    limit: usize,
+    /// What was encoded and is not written, each with where it begins and ends among all bytes.
+    flight: VecDeque<(Parcel, u64, u64)>,
+    /// The number of the next datagram that comes; only the inbox looks at it.
+    next: u64,
+    loads: Vec<Load>,
+    pub(crate) due: Option<Duration>,
+}
+
+/// What is taken from the distributor at once.
+const TAKE: usize = 4096;
+const TAKE_BYTES: usize = 256 << 10;
+
+impl Plain {
+    pub(crate) fn new(distributor: &Arc<Distributor>, feed: Arc<Feed>, shared: &Shared) -> Self {
+        let membership = Membership {
+            group: Name::Default,
+            credit: usize::MAX,
+            credit_bytes: usize::MAX,
+            session_expiry: shared.config.session_expiry,
+        };
+        let (clock, events) = (shared.clock().clone(), shared.events().clone());
+        Self {
+            member: distributor.session(membership, clock, events),
+            feed,
+            limit: shared.config.limits.payload,
+            flight: VecDeque::new(),
+            next: 1,
+            loads: Vec::new(),
+            due: None,
+        }
+    }
+
+    /// Whether more is to be read: not while receivers are behind.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.feed.has_room()
+    }
+
+    /// Hands on every whole datagram of `buffer`.
+    pub(crate) fn frames(&mut self, buffer: &mut BytesMut) -> Result<(), WireError> {
+        let (mut slices, mut end) = (self.feed.spare(), 0);
+        let mut wrong = Ok(());
+        while let Some(rest) = buffer.get(end..) {
+            let header = match self.header(rest) {
+                Ok(Some(header)) if rest.len() >= Header::SIZE + header.body => header,
+                Ok(_) => break,
+                Err(error) => {
+                    wrong = Err(error);
+                    break;
+                }
+            };
+            let start = end + Header::SIZE;
+            end = start + header.body;
+            slices.push(Slice { start: place(start), len: place(header.body), tag: header.tag() });
+        }
+        if !slices.is_empty() {
+            let first = self.next;
+            self.next += u64::try_from(slices.len()).unwrap_or(u64::MAX);
+            let frame: Bytes = buffer.split_to(end).freeze();
+            self.loads.push(Load::Slices { first, frame, slices, taken: 0 });
+            self.feed.push(&mut self.loads);
+        }
+        wrong
+    }
+
+    /// The size of the frame that `buffer` begins with, if it says so already.
+    pub(crate) fn next_frame(&self, buffer: &[u8]) -> Result<Option<usize>, WireError> {
+        Ok(self.header(buffer)?.map(|header| Header::SIZE + header.body))
+    }
+
+    fn header(&self, bytes: &[u8]) -> Result<Option<Header>, WireError> {
+        match header(bytes, self.limit)? {
+            Some(header) if header.version != plain::VERSION && header.version == 2 => {
+                Err(WireError::Version { version: header.version })
+            }
+            header => Ok(header),
+        }
+    }
+
+    /// Takes what waits, and encodes it. Rings `cx` once there may be more.
+    pub(crate) fn fill(&mut self, out: &mut Outgoing, cx: &Context<'_>) {
+        self.due = None;
+        while out.pending() < WAITING {
+            match self.member.poll_take(TAKE, TAKE_BYTES, cx) {
+                Wait::Ready(Some(lot)) => parcels(lot).for_each(|parcel| self.encode(parcel, out)),
+                Wait::Ready(None) => return,
+                Wait::Until(due) => {
+                    self.due = due;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn encode(&mut self, parcel: Parcel, out: &mut Outgoing) {
+        let begin = total(out);
+        for datagram in parcel.content.get(parcel.range.clone()).unwrap_or_default() {
+            let view = datagram.view();
+            let payload = view.payload().unwrap_or_default();
+            let header = plain::header(view.tag(), payload.len());
+            let header = header.expect("core lets pass what the limits of this wire allow");
+            out.buffer().extend_from_slice(&header);
+            match view.payload_shared() {
+                Some(shared) => out.push_shared(shared.clone()),
+                None => out.buffer().extend_from_slice(payload),
+            }
+        }
+        self.flight.push_back((parcel, begin, total(out)));
+    }
+
+    /// `written` bytes of all that was encoded are with the operating system.
+    pub(crate) fn written(&mut self, written: u64) {
+        while self.flight.front().is_some_and(|(_, _, end)| *end <= written) {
+            if let Some((parcel, _, _)) = self.flight.pop_front() {
+                let count = parcel.range.len();
+                self.tell(&parcel, count);
+            }
+        }
+    }
+
+    fn tell(&self, parcel: &Parcel, count: usize) {
+        let places = parcel.place..parcel.place + place(count);
+        if !places.is_empty() {
+            self.member.received(parcel.token, places.clone());
+            self.member.done(parcel.token, places);
+        }
+    }
+
+    /// The connection has ended, with `written` bytes out: what was not written whole goes to the next one.
+    pub(crate) fn end(mut self, written: u64) {
+        self.written(written);
+        for (parcel, begin, _) in std::mem::take(&mut self.flight) {
+            let mut end = begin;
+            let datagrams = parcel.content.get(parcel.range.clone()).unwrap_or_default();
+            let whole = datagrams.iter().take_while(|datagram| {
+                let payload = datagram.payload().map_or(0, <[u8]>::len);
+                end += u64::try_from(Header::SIZE + payload).unwrap_or(u64::MAX);
+                end <= written
+            });
+            let whole = whole.count();
+            self.tell(&parcel, whole);
+            let rest = parcel.place + place(whole)..parcel.place + place(parcel.range.len());
+            self.member.give_back(parcel.token, rest);
+        }
+        let _ = self.member.lose();
+        self.feed.retire();
+    }
+
+    /// Takes over what handlers settled: nobody is told, but there is room again.
+    pub(crate) fn harvest(&self) {
+        self.feed.harvest(|_| {});
+    }
+}
+
+/// How many bytes there were in all.
+fn total(out: &Outgoing) -> u64 {
+    out.written() + u64::try_from(out.pending()).unwrap_or(u64::MAX)
+}
+
+fn place(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}

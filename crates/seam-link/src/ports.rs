@@ -1,0 +1,188 @@
+//! The ways in and out of an endpoint, as drivers have them.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use seam_core::distributor::Port;
+use seam_core::driver::{Receiver, Sender, Settled, Ticket};
+use seam_core::{Batch, Deliveries, Receipts, Result};
+
+use crate::hub::Hub;
+use crate::inbox::Inbox;
+use crate::remote::{By, Remote};
+
+/// Whose connection a call looks after while it waits.
+#[derive(Clone)]
+pub(crate) enum Way {
+    /// That of the only peer of an endpoint.
+    Hub(Arc<Hub>),
+    /// That of one peer.
+    Remote(Arc<Remote>),
+}
+
+impl Way {
+    fn remote(&self) -> Option<Arc<Remote>> {
+        match self {
+            Self::Hub(hub) => hub.only(),
+            Self::Remote(remote) => Some(remote.clone()),
+        }
+    }
+}
+
+/// A way out.
+pub(crate) struct LinkSender {
+    port: Arc<Port>,
+    way: Way,
+}
+
+impl LinkSender {
+    pub(crate) fn new(port: Arc<Port>, way: Way) -> Self {
+        Self { port, way }
+    }
+}
+
+#[async_trait]
+impl Sender for LinkSender {
+    async fn admit(&self, batch: &mut Batch) -> Result<()> {
+        let remote = self.way.remote();
+        let mut admission = self.port.admission();
+        poll_fn(|cx| {
+            let Some(remote) = &remote else { return admission.poll(batch, cx) };
+            let busy = remote.alarm.busy();
+            let admitted = admission.poll(batch, cx);
+            remote.turn(By::Sender);
+            drop(busy);
+            admitted
+        })
+        .await
+    }
+
+    async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
+        let mut waiting = Waiting::new(self.way.remote());
+        poll_fn(|cx| {
+            if let Poll::Ready(receipts) = self.port.poll_receipts(ticket, cx) {
+                return Poll::Ready(receipts);
+            }
+            waiting.look(cx);
+            self.port.poll_receipts(ticket, cx)
+        })
+        .await
+    }
+
+    fn withdraw(&self, ticket: Ticket) -> Receipts {
+        self.port.withdraw(ticket)
+    }
+
+    fn forget(&self, ticket: &Ticket) {
+        self.port.forget(ticket);
+    }
+}
+
+/// A way in.
+pub(crate) struct LinkReceiver {
+    inbox: Arc<Inbox>,
+    seat: usize,
+    hub: Arc<Hub>,
+    /// Whether peers are told when it comes and goes.
+    member: bool,
+}
+
+impl LinkReceiver {
+    /// A receiver of the endpoint's group.
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        let config = &hub.shared.config;
+        let inbox = hub.ends.inbox.clone();
+        let seat = inbox.join(config.credit, config.credit_bytes);
+        hub.attend();
+        Self { inbox, seat, hub, member: true }
+    }
+
+    /// The receiver of a caller's replies, which wait for no credit: each answers a request that had its own.
+    pub(crate) fn of_replies(hub: Arc<Hub>, inbox: Arc<Inbox>) -> Self {
+        let seat = inbox.join(REPLIES, usize::MAX);
+        Self { inbox, seat, hub, member: false }
+    }
+}
+
+#[async_trait]
+impl Receiver for LinkReceiver {
+    async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool> {
+        if let Some(more) = self.inbox.take(self.seat, max, into) {
+            return Ok(more);
+        }
+        let mut waiting = Waiting::new(Way::Hub(self.hub.clone()).remote());
+        let guard = Cancel { inbox: &self.inbox, seat: self.seat };
+        let more = poll_fn(|cx| {
+            if let Some(more) = self.inbox.take(self.seat, max, into) {
+                return Poll::Ready(more);
+            }
+            waiting.look(cx);
+            self.inbox.poll_take(self.seat, max, into, cx)
+        })
+        .await;
+        std::mem::forget(guard);
+        Ok(more)
+    }
+
+    async fn settled(&mut self) -> Result<Settled> {
+        if let Some(remote) = self.hub.only() {
+            remote.turn(By::Driver);
+        }
+        Ok(Settled { late: self.inbox.take_late() })
+    }
+}
+
+impl Drop for LinkReceiver {
+    fn drop(&mut self) {
+        self.inbox.leave(self.seat);
+        if self.member {
+            self.hub.attend();
+        }
+    }
+}
+
+/// Hands on what a receive that is dropped was woken for.
+struct Cancel<'a> {
+    inbox: &'a Inbox,
+    seat: usize,
+}
+
+impl Drop for Cancel<'_> {
+    fn drop(&mut self) {
+        self.inbox.cancel(self.seat);
+    }
+}
+
+/// A call that waits for what a connection brings, and reads it itself.
+struct Waiting {
+    remote: Option<Arc<Remote>>,
+    call: u64,
+}
+
+impl Waiting {
+    fn new(remote: Option<Arc<Remote>>) -> Self {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        Self { remote, call: CALLS.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    fn look(&mut self, cx: &Context<'_>) {
+        if let Some(remote) = &self.remote {
+            remote.alarm.set_waiter(self.call, cx.waker());
+            remote.turn(By::Waiter);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(remote) = &self.remote {
+            remote.alarm.clear_waiter(self.call);
+        }
+    }
+}
+
+/// Replies that a caller may have in hand.
+const REPLIES: usize = 1 << 16;

@@ -1,0 +1,834 @@
+//! One peer, for as long as its sessions live: the connection that carries them now, and what they hold.
+//!
+//! Everything of a peer is one value under one lock, the socket included, so that whoever has something to do
+//! does it at once: a call that sends writes, a call that waits reads, and a task drives when nobody calls. A
+//! connection that is replaced is read by nobody any more the moment the lock is taken.
+
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use seam_core::distributor::Distributor;
+use seam_core::{Error, Event, Peer};
+use seam_wire::{
+    Fault, FaultCode, Frame, Group, Header, Hello, Outgoing, Ping, Pong, Reject, WireError, header,
+};
+use tokio::io::AsyncWrite as _;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use crate::alarm::Alarm;
+use crate::callers::Callers;
+use crate::carrier::Stream;
+use crate::handshake::{Established, Speaks, fault_error};
+use crate::inbound::Inbound;
+use crate::inbox::Inbox;
+use crate::lock;
+use crate::outbound::Outbound;
+use crate::plain::Plain;
+use crate::shared::Shared;
+
+/// One peer, for as long as its sessions live.
+pub(crate) struct Remote {
+    this: Weak<Self>,
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+    pub(crate) alarm: Arc<Alarm>,
+    /// Who asked for a turn while another had the lock.
+    wanted: AtomicU8,
+    /// Told whenever a connection ended.
+    ended: Notify,
+}
+
+/// Where a peer's datagrams go and come from; changes once, when it is accepted alone.
+#[derive(Clone)]
+pub(crate) struct Ends {
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) distributor: Arc<Distributor>,
+    pub(crate) callers: Arc<Callers>,
+}
+
+struct State {
+    ends: Ends,
+    io: Option<Io>,
+    peer: Option<Arc<Peer>>,
+    outbound: Vec<Outbound>,
+    inbound: Vec<Inbound>,
+    plain: Option<Plain>,
+    /// When the peer showed a sign of life.
+    heard: Duration,
+    pinged: u32,
+    /// Whether this end looks for it again when a connection ends.
+    dialled: bool,
+    /// Whether it will not come back.
+    gone: Option<Error>,
+    /// Whether dialling again is of no use.
+    terminal: bool,
+    /// Its place among the connections of a listener.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// The connection that carries the sessions now.
+struct Io {
+    stream: Box<dyn Stream>,
+    buffer: BytesMut,
+    out: Outgoing,
+    flushed: bool,
+    group: Group,
+    binding: Vec<u8>,
+    /// Whether nobody but the two ends can read it.
+    secret: bool,
+}
+
+/// Who has a turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// A call that has sent something, and may be about to send more.
+    Sender,
+    /// A call that waits, and may be about to send.
+    Waiter,
+    /// The task that drives; it comes after every call that can go on.
+    Driver,
+}
+
+/// A connection that is silent for so many keep-alives is dead.
+const MISSED: u32 = 3;
+/// What is worth a write of its own, in bytes, while more may come.
+const ENOUGH: usize = 64 << 10;
+/// What is read in one turn, so that writing gets its own.
+const READ: usize = 1 << 20;
+/// Room that is made for a read.
+const ROOM: usize = 256 << 10;
+/// The largest frame that is read: the largest DATA and its header.
+pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
+
+impl Remote {
+    /// A peer that this end dials, or that comes by itself.
+    pub(crate) fn new(shared: Arc<Shared>, ends: Ends, dialled: bool) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            state: Mutex::new(State {
+                outbound: Vec::new(),
+                ends,
+                io: None,
+                peer: None,
+                inbound: Vec::new(),
+                plain: None,
+                heard: Duration::ZERO,
+                pinged: 0,
+                dialled,
+                gone: None,
+                terminal: false,
+                permit: None,
+            }),
+            shared,
+            alarm: Arc::default(),
+            wanted: AtomicU8::new(0),
+            ended: Notify::new(),
+        })
+    }
+
+    /// Goes on over this connection; one that stands is closed.
+    pub(crate) fn attach(
+        self: &Arc<Self>,
+        established: Established,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let mut state = lock(&self.state);
+        if state.gone.is_some() {
+            return;
+        }
+        state.permit = permit;
+        if state.io.is_some() {
+            state.detach(&Error::disconnected(&*self.shared.name, "a newer connection took over"));
+        }
+        let Established { stream, buffer, peer, speaks } = established;
+        state.heard = self.shared.clock().now();
+        state.pinged = 0;
+        state.peer = Some(peer);
+        let mut io = Io {
+            stream,
+            buffer,
+            out: Outgoing::new(),
+            flushed: true,
+            group: Group::Default,
+            binding: Vec::new(),
+            secret: false,
+        };
+        match speaks {
+            Speaks::Session { open, binding } => {
+                io.group = open.group;
+                io.binding = binding;
+                state.io = Some(io);
+                state.begin(&self.shared);
+            }
+            Speaks::Plain => {
+                state.io = Some(io);
+                state.begin_plain(self);
+            }
+        }
+        drop(state);
+        self.alarm.ring_loud();
+    }
+
+    /// Ready once the connection that stands now has ended; why it is not to be dialled again, if so.
+    pub(crate) async fn detached(&self) -> Option<Error> {
+        loop {
+            let notified = self.ended.notified();
+            {
+                let state = lock(&self.state);
+                if state.terminal || state.gone.is_some() {
+                    return Some(state.gone.clone().unwrap_or_else(|| self.shared.closed()));
+                }
+                if state.io.is_none() {
+                    return None;
+                }
+            }
+            notified.await;
+        }
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        lock(&self.state).gone.is_some()
+    }
+
+    pub(crate) fn peer(&self) -> Option<Arc<Peer>> {
+        lock(&self.state).peer.clone()
+    }
+
+    /// From now on it is alone: what it sends goes to these ends, and what they hold goes to it.
+    pub(crate) fn move_to(&self, ends: Ends) {
+        let mut state = lock(&self.state);
+        for mut outbound in std::mem::take(&mut state.outbound) {
+            outbound.lose();
+        }
+        let state = &mut *state;
+        for inbound in std::mem::take(&mut state.inbound) {
+            if let Some(io) = &mut state.io {
+                // It says HELLO again, and is then received by whoever accepted it.
+                let again = Frame::Reject(Reject::Busy { after: Duration::ZERO });
+                again.encode(inbound.channel, io.out.buffer());
+            }
+            inbound.revoke();
+        }
+        state.ends = ends;
+        if state.plain.is_none() {
+            state.begin(&self.shared);
+        } else {
+            state.begin_plain(self);
+        }
+        self.alarm.ring_loud();
+    }
+
+    /// Its receivers have come or gone.
+    pub(crate) fn attend(&self) {
+        lock(&self.state).attend();
+        self.alarm.call_driver();
+    }
+
+    /// A channel for replies to a caller of this peer.
+    pub(crate) fn open_channel(&self, channel: u8, distributor: Arc<Distributor>) {
+        let mut state = lock(&self.state);
+        let mut outbound = Outbound::new(channel, distributor, self.shared.clone());
+        if let Some(io) = &mut state.io {
+            let hello = outbound.hello(&io.binding);
+            Frame::Hello(hello).encode(channel, io.out.buffer());
+        }
+        state.outbound.push(outbound);
+        drop(state);
+        self.alarm.ring();
+    }
+
+    /// Whether the peer has said that nobody waits on this channel.
+    pub(crate) fn is_refused(&self, channel: u8) -> bool {
+        let state = lock(&self.state);
+        state.gone.is_some()
+            || state.outbound.iter().any(|outbound| outbound.channel == channel && outbound.refused)
+    }
+
+    /// Something was settled: whoever drives is to tell it.
+    pub(crate) fn kick(&self) {
+        self.alarm.ring();
+    }
+
+    /// Does what there is to do, now, unless another is at it, who then does it.
+    pub(crate) fn turn(&self, by: By) {
+        self.wanted.fetch_or(by.bit(), Ordering::SeqCst);
+        loop {
+            let mut state = match self.state.try_lock() {
+                Ok(state) => state,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            self.turns(&mut state);
+            drop(state);
+            if self.wanted.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+        }
+    }
+
+    fn turns(&self, state: &mut State) {
+        let waker = Waker::from(self.alarm.clone());
+        loop {
+            let wanted = self.wanted.swap(0, Ordering::SeqCst);
+            if wanted == 0 {
+                return;
+            }
+            self.alarm.heard();
+            let by = match wanted {
+                _ if wanted & By::Driver.bit() != 0 => By::Driver,
+                _ if wanted & By::Sender.bit() != 0 => By::Sender,
+                _ => By::Waiter,
+            };
+            let mut cx = Context::from_waker(&waker);
+            if let Err(error) = state.work(self, by, &mut cx) {
+                state.fail(&self.shared, error);
+            }
+            if state.io.is_none() {
+                self.ended.notify_waiters();
+            }
+        }
+    }
+
+    /// Drives the connection until the peer is gone.
+    pub(crate) async fn drive(self: Arc<Self>) {
+        let mut sleep: Option<(Duration, seam_core::Sleep)> = None;
+        std::future::poll_fn(|cx| {
+            loop {
+                self.alarm.set_driver(cx.waker());
+                let due = {
+                    let mut state = lock(&self.state);
+                    self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
+                    self.turns(&mut state);
+                    state.tend(&self.shared);
+                    if state.gone.is_some() {
+                        self.ended.notify_waiters();
+                        return Poll::Ready(());
+                    }
+                    state.due(&self.shared)
+                };
+                if self.wanted.load(Ordering::SeqCst) != 0 {
+                    continue;
+                }
+                let now = self.shared.clock().now();
+                if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
+                    sleep = Some((due, self.shared.clock().sleep(due.saturating_sub(now))));
+                }
+                let Some((_, timer)) = &mut sleep else { return Poll::Pending };
+                if timer.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                sleep = None;
+            }
+        })
+        .await;
+    }
+
+    /// Takes over everything that was settled.
+    pub(crate) fn settle(&self) {
+        self.turn(By::Driver);
+    }
+
+    /// Says farewell and ends it. What was not told is told first, as far as the socket takes it at once.
+    pub(crate) fn end(&self, error: Error) {
+        let mut state = lock(&self.state);
+        self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
+        self.turns(&mut state);
+        let speaks = state.plain.is_none();
+        if let Some(io) = state.io.as_mut().filter(|_| speaks) {
+            let fault = Fault { code: FaultCode::Closing, text: "this end was closed".to_owned() };
+            Frame::Fault(fault).encode(0, io.out.buffer());
+            // What the socket does not take now is not told: the peer then sees the end of the connection.
+            let _ = io.write(&mut Context::from_waker(Waker::noop()));
+            if io.out.pending() == 0 {
+                let _ =
+                    Pin::new(&mut io.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            }
+        }
+        state.depart(error);
+        drop(state);
+        self.ended.notify_waiters();
+        self.alarm.call_driver();
+    }
+}
+
+impl By {
+    fn bit(self) -> u8 {
+        match self {
+            Self::Sender => 1,
+            Self::Waiter => 2,
+            Self::Driver => 4,
+        }
+    }
+}
+
+impl State {
+    /// Begins to speak version 1, or goes on with other ends.
+    fn begin_plain(&mut self, remote: &Remote) {
+        if let (Some(plain), Some(io)) = (self.plain.take(), &self.io) {
+            plain.end(io.out.written());
+        }
+        let feed = self.ends.inbox.feed(remote.this.clone(), self.peer.clone());
+        self.plain = Some(Plain::new(&self.ends.distributor, feed, &remote.shared));
+    }
+
+    /// Says HELLO for every session on a connection that has just begun.
+    fn begin(&mut self, shared: &Arc<Shared>) {
+        let Some(io) = &mut self.io else { return };
+        if self.outbound.is_empty() {
+            let distributor = self.ends.distributor.clone();
+            self.outbound.push(Outbound::new(0, distributor, shared.clone()));
+        }
+        self.outbound.retain(|outbound| !outbound.refused);
+        for outbound in &mut self.outbound {
+            let hello = outbound.hello(&io.binding);
+            Frame::Hello(hello).encode(outbound.channel, io.out.buffer());
+        }
+    }
+
+    /// One turn: reads, hands on, takes what waits, writes.
+    fn work(&mut self, remote: &Remote, by: By, cx: &mut Context<'_>) -> Result<(), Trouble> {
+        self.inbound.iter_mut().for_each(Inbound::harvest);
+        if self.io.is_none() {
+            return Ok(());
+        }
+        if self.plain.is_some() {
+            return self.work_plain(cx);
+        }
+        self.read(remote, cx)?;
+        let Some(io) = &mut self.io else { return Ok(()) };
+        // What follows an idle time goes at once; behind it, what comes is gathered until nobody adds to it.
+        let idle = self.outbound.iter().all(Outbound::is_received);
+        loop {
+            for outbound in &mut self.outbound {
+                outbound.fill(&mut io.out, cx);
+            }
+            let now = match by {
+                By::Driver => true,
+                By::Sender => idle || io.out.pending() >= ENOUGH,
+                By::Waiter => io.out.pending() >= ENOUGH,
+            };
+            if now && (by == By::Driver || io.out.pending() > 0) {
+                for inbound in self.inbound.iter_mut().filter(|inbound| inbound.ack_due()) {
+                    inbound.ack(&mut io.out);
+                }
+            }
+            if !now || io.out.pending() == 0 || !io.write(cx)? {
+                break;
+            }
+        }
+        let late = io.out.pending() > 0 || self.inbound.iter().any(Inbound::ack_due);
+        if late && by != By::Driver {
+            remote.alarm.call_driver();
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, remote: &Remote, cx: &mut Context<'_>) -> Result<(), Trouble> {
+        let mut read = 0;
+        loop {
+            self.frames(remote)?;
+            let Some(io) = &mut self.io else { return Ok(()) };
+            if read >= READ {
+                remote.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
+                return Ok(());
+            }
+            match io.read(cx)? {
+                0 => return Ok(()),
+                count => read += count,
+            }
+            self.heard = remote.shared.clock().now();
+            self.pinged = 0;
+        }
+    }
+
+    /// Handles every whole frame that was read.
+    fn frames(&mut self, remote: &Remote) -> Result<(), Trouble> {
+        loop {
+            let Some(io) = &mut self.io else { return Ok(()) };
+            let Some(header) = header(&io.buffer, FRAME)? else { return Ok(()) };
+            let whole = Header::SIZE + header.body;
+            if io.buffer.len() < whole {
+                io.make_room(whole);
+                return Ok(());
+            }
+            if header.version != 2 {
+                return Err(WireError::Version { version: header.version }.into());
+            }
+            let frame = io.buffer.split_to(whole).freeze();
+            if header.kind == Frame::DATA {
+                let inbound =
+                    self.inbound.iter_mut().find(|inbound| inbound.channel == header.channel);
+                let inbound =
+                    inbound.ok_or(WireError::Protocol { rule: "no DATA before HELLO" })?;
+                inbound.on_data(&frame, Header::SIZE..whole)?;
+            } else {
+                let frame =
+                    Frame::decode(header.kind, frame.get(Header::SIZE..).unwrap_or_default())?;
+                self.handle(remote, header.channel, frame)?;
+            }
+        }
+    }
+
+    fn handle(&mut self, remote: &Remote, channel: u8, frame: Frame) -> Result<(), Trouble> {
+        let now = self.heard;
+        match frame {
+            Frame::Hello(hello) => return self.on_hello(remote, channel, &hello),
+            Frame::Ping(ping) => return self.on_ping(channel, ping),
+            Frame::Fin { last } => return self.on_fin(channel, last),
+            Frame::Fault(fault) => return Err(Trouble::Fault(fault)),
+            Frame::Open(_) | Frame::Prove(_) => {
+                return Err(
+                    WireError::Protocol { rule: "OPEN and PROVE come first, and once" }.into()
+                );
+            }
+            _ => {}
+        }
+        let outbound = self.outbound.iter_mut().find(|outbound| outbound.channel == channel);
+        let Some(outbound) = outbound else {
+            // A keep-alive has no session.
+            let rule = "nobody sends on this channel";
+            return match frame {
+                Frame::Pong(_) => Ok(()),
+                _ => Err(WireError::Protocol { rule }.into()),
+            };
+        };
+        match frame {
+            Frame::Welcome(welcome) => {
+                let (Some(io), Some(peer)) = (&mut self.io, &self.peer) else { return Ok(()) };
+                if !outbound.on_welcome(&welcome, &io.group, peer)? {
+                    outbound.hello_at = Some(now);
+                }
+            }
+            Frame::Ack(ack) => outbound.on_ack(&ack)?,
+            Frame::Pong(pong) => outbound.on_pong(&pong)?,
+            Frame::Leave => outbound.on_leave(),
+            Frame::FinAck => outbound.on_fin_ack(now),
+            Frame::Reject(reject) => {
+                if outbound.on_reject(reject, now) {
+                    return Err(Trouble::Terminal(reject));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_hello(&mut self, remote: &Remote, channel: u8, hello: &Hello) -> Result<(), Trouble> {
+        let answer = self.greet(remote, channel, hello);
+        let Some(io) = &mut self.io else { return Ok(()) };
+        if let Err(reject) = answer {
+            Frame::Reject(reject).encode(channel, io.out.buffer());
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self, remote: &Remote, channel: u8, hello: &Hello) -> Result<(), Reject> {
+        let Some(io) = &mut self.io else { return Ok(()) };
+        let known = self.inbound.iter().position(|inbound| inbound.channel == channel);
+        if let Some(at) = known {
+            if self.inbound[at].is_of(hello) {
+                self.inbound[at].resume(hello, &io.binding)?;
+                self.inbound[at].attend(io.secret, &mut io.out);
+                return Ok(());
+            }
+            if hello.resume {
+                return Err(Reject::Unknown);
+            }
+        }
+        let inbox = match channel {
+            0 => self.ends.inbox.clone(),
+            _ => self.ends.callers.inbox(channel).ok_or(Reject::Unknown)?,
+        };
+        if let Some(peer) = &self.peer
+            && remote.shared.allow(peer, seam_core::Action::Send).is_err()
+        {
+            return Err(Reject::Fenced);
+        }
+        let feed = inbox.feed(remote.this.clone(), self.peer.clone());
+        let new = Inbound::new(channel, hello, &remote.shared, inbox, feed.clone());
+        let mut inbound = match new {
+            Ok(inbound) => inbound,
+            Err(reject) => {
+                feed.revoke();
+                return Err(reject);
+            }
+        };
+        inbound.attend(io.secret, &mut io.out);
+        if let Some(at) = known {
+            std::mem::replace(&mut self.inbound[at], inbound).revoke();
+        } else {
+            self.inbound.push(inbound);
+        }
+        Ok(())
+    }
+
+    fn on_ping(&mut self, channel: u8, ping: Ping) -> Result<(), Trouble> {
+        let Some(io) = &mut self.io else { return Ok(()) };
+        let inbound = self.inbound.iter_mut().find(|inbound| inbound.channel == channel);
+        match inbound.filter(|inbound| inbound.is_welcomed()) {
+            Some(inbound) => inbound.on_ping(ping, &mut io.out)?,
+            None => {
+                let pong = Pong { opaque: ping.opaque, progress: None };
+                Frame::Pong(pong).encode(channel, io.out.buffer());
+            }
+        }
+        Ok(())
+    }
+
+    fn on_fin(&mut self, channel: u8, last: u64) -> Result<(), Trouble> {
+        let Some(io) = &mut self.io else { return Ok(()) };
+        let Some(at) = self.inbound.iter().position(|inbound| inbound.channel == channel) else {
+            return Err(WireError::Protocol { rule: "no FIN before HELLO" }.into());
+        };
+        self.inbound[at].on_fin(last, &mut io.out)?;
+        self.inbound.remove(at).revoke();
+        Ok(())
+    }
+
+    /// Lets sessions know who receives now.
+    fn attend(&mut self) {
+        let Some(io) = &mut self.io else { return };
+        for inbound in &mut self.inbound {
+            inbound.attend(io.secret, &mut io.out);
+        }
+    }
+
+    fn work_plain(&mut self, cx: &mut Context<'_>) -> Result<(), Trouble> {
+        let (Some(io), Some(plain)) = (&mut self.io, &mut self.plain) else { return Ok(()) };
+        plain.harvest();
+        let mut read = 0;
+        loop {
+            plain.frames(&mut io.buffer)?;
+            if read >= READ || !plain.wants_more() {
+                break;
+            }
+            if let Some(whole) = plain.next_frame(&io.buffer)? {
+                io.make_room(whole);
+            }
+            match io.read(cx)? {
+                0 => break,
+                count => read += count,
+            }
+        }
+        if read >= READ {
+            cx.waker().wake_by_ref();
+        }
+        loop {
+            plain.fill(&mut io.out, cx);
+            let wrote = io.out.pending() > 0 && io.write(cx)?;
+            plain.written(io.out.written());
+            if !wrote {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The connection is of no use any more.
+    fn fail(&mut self, shared: &Shared, trouble: Trouble) {
+        let error = match trouble {
+            Trouble::Fault(fault) => {
+                let error = fault_error(&shared.name, &fault);
+                self.terminal |= fault.code.is_terminal();
+                if fault.code == FaultCode::Closing {
+                    self.part(&error);
+                }
+                error
+            }
+            Trouble::Terminal(reject) => {
+                self.terminal = true;
+                let reason = format!("it refused the session: {reject:?}");
+                Error::Protocol { endpoint: shared.name.clone(), reason }
+            }
+            Trouble::Wire(error) => {
+                self.tell_fault(&error);
+                Error::Protocol { endpoint: shared.name.clone(), reason: error.to_string() }
+            }
+            Trouble::Io(error) => Error::disconnected(&*shared.name, error),
+            Trouble::Ended => Error::disconnected(&*shared.name, "the peer closed the connection"),
+        };
+        self.detach(&error);
+        shared.events().emit(Event::Disconnected { reason: error.to_string() });
+    }
+
+    fn tell_fault(&mut self, error: &WireError) {
+        if let Some(io) = &mut self.io
+            && self.plain.is_none()
+        {
+            let fault = Fault { code: error.fault(), text: error.to_string() };
+            Frame::Fault(fault).encode(0, io.out.buffer());
+            // It may have closed already, and then needs no word.
+            let _ = io.write(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
+    /// There is no connection for now; sessions wait for the next one.
+    fn detach(&mut self, error: &Error) {
+        let io = self.io.take();
+        self.outbound.iter_mut().for_each(Outbound::disconnected);
+        self.inbound.iter_mut().for_each(Inbound::disconnected);
+        let written = io.map_or(0, |io| io.out.written());
+        if let Some(plain) = self.plain.take() {
+            plain.end(written);
+            tracing::debug!(%error, "a connection of version 1 ended");
+        }
+    }
+
+    /// The peer is not the one it was: nothing that its sessions hold comes back.
+    fn part(&mut self, _: &Error) {
+        let mut lost = std::mem::take(&mut self.outbound);
+        lost.iter_mut().for_each(Outbound::lose);
+        for inbound in std::mem::take(&mut self.inbound) {
+            inbound.revoke();
+        }
+    }
+
+    /// The peer will not come back.
+    fn depart(&mut self, error: Error) {
+        self.part(&error);
+        self.detach(&error);
+        self.gone.get_or_insert(error);
+    }
+
+    /// What is due by time: keep-alives, HELLO again, the end of what has expired.
+    fn tend(&mut self, shared: &Arc<Shared>) {
+        let now = shared.clock().now();
+        if self.plain.is_some() || (self.io.is_none() && self.peer.is_none()) {
+            return;
+        }
+        if let Some(io) = &mut self.io {
+            for outbound in &mut self.outbound {
+                if outbound.hello_at.is_some_and(|at| at <= now) {
+                    let hello = outbound.hello(&io.binding);
+                    Frame::Hello(hello).encode(outbound.channel, io.out.buffer());
+                }
+            }
+            let silent = now.saturating_sub(self.heard);
+            if silent >= shared.config.keep_alive * (self.pinged + 1) {
+                if self.pinged >= MISSED {
+                    let reason = "the peer gave no sign of life for three keep-alives";
+                    self.fail(shared, Trouble::Io(std::io::Error::other(reason)));
+                    return;
+                }
+                self.pinged += 1;
+                let ping = match self.outbound.iter_mut().find(|outbound| outbound.channel == 0) {
+                    Some(outbound) => outbound.ping(),
+                    None => Ping { opaque: 1, seen: 0 },
+                };
+                Frame::Ping(ping).encode(0, io.out.buffer());
+            }
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Err(trouble) = io.write(&mut cx) {
+                self.fail(shared, trouble);
+            }
+            return;
+        }
+        let silent = now.saturating_sub(self.heard);
+        for outbound in &mut self.outbound {
+            if outbound.expiry().is_some_and(|expiry| silent >= expiry) {
+                outbound.lose();
+            }
+        }
+        let (over, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.inbound).into_iter().partition(|i| silent >= i.expiry());
+        self.inbound = kept;
+        over.into_iter().for_each(Inbound::revoke);
+        let waits = !self.inbound.is_empty() || self.outbound.iter().any(|o| o.expiry().is_some());
+        if !self.dialled && !waits {
+            self.depart(Error::disconnected(&*shared.name, "the peer has departed"));
+        }
+    }
+
+    /// When there is something due by time.
+    fn due(&self, shared: &Shared) -> Duration {
+        let far = shared.clock().now().saturating_add(Duration::from_secs(3600));
+        if self.io.is_some() {
+            let ping = match self.plain {
+                Some(_) => far,
+                None => self.heard + shared.config.keep_alive * (self.pinged + 1),
+            };
+            let hellos = self.outbound.iter().filter_map(|outbound| outbound.hello_at);
+            let delayed = self.outbound.iter().filter_map(|outbound| outbound.due);
+            let plain = self.plain.iter().filter_map(|plain| plain.due);
+            return hellos.chain(delayed).chain(plain).chain([ping]).min().unwrap_or(far);
+        }
+        let out = self.outbound.iter().filter_map(Outbound::expiry);
+        let expiries = out.chain(self.inbound.iter().map(Inbound::expiry));
+        expiries.map(|expiry| self.heard.saturating_add(expiry)).min().unwrap_or(far)
+    }
+}
+
+impl Io {
+    /// Reads what there is, once; 0 where there is nothing now.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<usize, Trouble> {
+        if self.buffer.capacity() - self.buffer.len() < ROOM / 4 {
+            self.buffer.reserve(ROOM);
+        }
+        let stream = Pin::new(&mut self.stream);
+        match tokio_util::io::poll_read_buf(stream, cx, &mut self.buffer) {
+            Poll::Pending => Ok(0),
+            Poll::Ready(Ok(0)) => Err(Trouble::Ended),
+            Poll::Ready(Ok(count)) => Ok(count),
+            Poll::Ready(Err(error)) => Err(Trouble::Io(error)),
+        }
+    }
+
+    /// Makes room for the rest of a frame of this size, not far ahead of what has come.
+    fn make_room(&mut self, whole: usize) {
+        let missing = whole - self.buffer.len();
+        let room = self.buffer.capacity() - self.buffer.len();
+        let step = missing.min(self.buffer.len().max(ROOM));
+        if room < step {
+            self.buffer.reserve(step);
+        }
+    }
+
+    /// Writes what the socket takes; whether that was everything.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Trouble> {
+        while self.out.pending() > 0 {
+            let mut slices = [IoSlice::new(&[]); 16];
+            let count = self.out.slices(&mut slices);
+            let stream = Pin::new(&mut self.stream);
+            let written = match &slices[..count] {
+                [one] => stream.poll_write(cx, one),
+                several => stream.poll_write_vectored(cx, several),
+            };
+            match written {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(0)) => return Err(Trouble::Ended),
+                Poll::Ready(Ok(count)) => {
+                    self.out.advance(count);
+                    self.flushed = false;
+                }
+                Poll::Ready(Err(error)) => return Err(Trouble::Io(error)),
+            }
+        }
+        if !self.flushed {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Pending => return Ok(true),
+                Poll::Ready(Ok(())) => self.flushed = true,
+                Poll::Ready(Err(error)) => return Err(Trouble::Io(error)),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Why a connection ends.
+pub(crate) enum Trouble {
+    Wire(WireError),
+    Fault(Fault),
+    Terminal(Reject),
+    Io(std::io::Error),
+    Ended,
+}
+
+impl From<WireError> for Trouble {
+    fn from(error: WireError) -> Self {
+        Self::Wire(error)
+    }
+}

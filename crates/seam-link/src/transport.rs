@@ -1,0 +1,153 @@
+//! A carrier made a transport.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use seam_core::clock::deadline;
+use seam_core::driver::{self, OpenContext, Transport};
+use seam_core::{Capabilities, Endpoint, Error, Result, Scheme, Side};
+use tokio::sync::watch;
+
+use crate::carrier::Carrier;
+use crate::config::{Config, Wire};
+use crate::connection::LinkConnection;
+use crate::dial::{Dialler, Progress, first, reason};
+use crate::hub::Hub;
+use crate::listen::Acceptor;
+use crate::shared::{Shared, random};
+
+/// A transport over a [`Carrier`]. Clones share the sockets that listen.
+///
+/// Its schemes take [`PARAMETERS`](crate::PARAMETERS) and whatever the carrier adds.
+#[derive(Clone)]
+pub struct Links {
+    schemes: &'static [Scheme],
+    carrier: Arc<dyn Carrier>,
+    acceptors: Arc<tokio::sync::Mutex<HashMap<String, Weak<Acceptor>>>>,
+}
+
+impl Links {
+    /// A transport of these schemes, carried by `carrier`.
+    #[must_use]
+    pub fn new(schemes: &'static [Scheme], carrier: impl Carrier) -> Self {
+        Self { schemes, carrier: Arc::new(carrier), acceptors: Arc::default() }
+    }
+
+    fn config(&self, endpoint: &Endpoint, side: Side) -> Result<Config> {
+        let config = Config::new(endpoint, side)?;
+        let safe = !config.listens
+            || config.has_token()
+            || config.insecure
+            || self.carrier.is_sheltered(endpoint);
+        if !safe {
+            let remedy = match config.wire {
+                Wire::Session => "give it `token_file=`, or say `insecure`",
+                Wire::Connect | Wire::Any => {
+                    "say `insecure`, for this wire has no proof of identity"
+                }
+            };
+            let reason = format!("{endpoint} would let anybody in who reaches it; {remedy}");
+            return Err(Error::invalid_endpoint(reason));
+        }
+        Ok(config)
+    }
+
+    async fn listen(&self, shared: Arc<Shared>) -> Result<Arc<LinkConnection>> {
+        let name = self.carrier.listener_name(&shared.endpoint);
+        let mut acceptors = self.acceptors.lock().await;
+        acceptors.retain(|_, acceptor| acceptor.strong_count() > 0);
+        let known = acceptors.get(&name).and_then(Weak::upgrade);
+        let acceptor = match known {
+            Some(acceptor) => acceptor,
+            None => {
+                let listener = self.carrier.listen(&shared.endpoint).await?;
+                let (clock, connections) = (shared.clock().clone(), shared.config.connections);
+                let acceptor = Acceptor::start(listener, name.clone(), clock, connections);
+                acceptors.insert(name, Arc::downgrade(&acceptor));
+                acceptor
+            }
+        };
+        if shared.config.insecure {
+            tracing::warn!(endpoint = %shared.endpoint, "listening for anybody: `insecure`");
+        }
+        let hub = Hub::new(shared, None);
+        acceptor.serve(&hub)?;
+        Ok(LinkConnection::new(hub, Some(acceptor)))
+    }
+
+    async fn dial(&self, shared: Arc<Shared>) -> Result<Arc<LinkConnection>> {
+        let hub = Hub::new(shared.clone(), None);
+        let connection = LinkConnection::new(hub.clone(), None);
+        let mut places = Vec::new();
+        for place in 0..self.carrier.places(&shared.endpoint) {
+            let (progress, watched) = watch::channel(Progress::Trying(None));
+            let dialler = Dialler {
+                shared: shared.clone(),
+                carrier: self.carrier.clone(),
+                place,
+                remote: hub.dialled(),
+                stop: hub.stop.clone(),
+                progress,
+            };
+            hub.tasks.spawn(dialler.run());
+            places.push(watched);
+        }
+        // A little before core gives up, so that the reason is told and not only the time.
+        let timeout = shared.config.connect_timeout;
+        let until = shared.clock().now().saturating_add(timeout.saturating_sub(timeout / 20));
+        match deadline(&**shared.clock(), until, first(places.clone())).await {
+            Some(connected) => connected?,
+            None => {
+                let unknown = || Error::disconnected(&*shared.name, "no answer in time");
+                return Err(reason(&places).unwrap_or_else(unknown));
+            }
+        }
+        Ok(connection)
+    }
+}
+
+#[async_trait]
+impl Transport for Links {
+    fn schemes(&self) -> &'static [Scheme] {
+        self.schemes
+    }
+
+    fn check(&self, endpoint: &Endpoint, side: Side) -> Result<Capabilities> {
+        Ok(self.config(endpoint, side)?.capabilities())
+    }
+
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        context: OpenContext,
+    ) -> Result<Arc<dyn driver::Connection>> {
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Error::Misuse {
+                what: "a link was opened outside of a Tokio runtime",
+                remedy: "open it in a task of Tokio, or enter its runtime first",
+            });
+        }
+        let config = self.config(endpoint, context.side)?;
+        let shared = Arc::new(Shared {
+            endpoint: endpoint.clone(),
+            name: endpoint.to_string(),
+            token: config.load_token()?,
+            config,
+            context,
+            instance: random(),
+        });
+        if shared.config.listens {
+            Ok(self.listen(shared).await?)
+        } else {
+            Ok(self.dial(shared).await?)
+        }
+    }
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("carrier", &self.carrier).finish_non_exhaustive()
+    }
+}
