@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -25,13 +25,11 @@ pub(crate) struct LinkConnection {
     hub: Arc<Hub>,
     /// Keeps the socket that listens, as long as an endpoint of it is open.
     acceptor: Option<Arc<Acceptor>>,
-    /// Of an accepted one: whose it was, so that its peer is driven as long as it lives.
-    _parent: Option<Weak<Hub>>,
 }
 
 impl LinkConnection {
     pub(crate) fn new(hub: Arc<Hub>, acceptor: Option<Arc<Acceptor>>) -> Arc<Self> {
-        Arc::new(Self { hub, acceptor, _parent: None })
+        Arc::new(Self { hub, acceptor })
     }
 
     /// The way to a requester that was replied to before, if it is still there.
@@ -159,8 +157,7 @@ impl Connection for LinkConnection {
                 continue;
             }
             self.hub.events.emit(Event::PeerArrived { peer });
-            let parent = Some(Arc::downgrade(&self.hub));
-            return Ok(Some(Arc::new(Self { hub: child, acceptor: None, _parent: parent })));
+            return Ok(Some(Arc::new(Self { hub: child, acceptor: None })));
         }
     }
 
@@ -192,7 +189,14 @@ impl Connection for LinkConnection {
         if unsettled > 0 {
             self.hub.events.emit(Event::LeaseLost { count: unsettled });
         }
-        deadline(&**self.hub.shared.clock(), until.max(self.soon()), self.hub.tasks.wait()).await;
+        let (clock, until) = (self.hub.shared.clock(), until.max(self.soon()));
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.leave(&self.hub);
+            if acceptor.has_ended() {
+                deadline(&**clock, until, acceptor.tasks().wait()).await;
+            }
+        }
+        deadline(&**clock, until, self.hub.tasks.wait()).await;
         Ok(Drained::new(unsettled, unsent))
     }
 }

@@ -60,7 +60,12 @@ impl Hub {
         let distributor = Distributor::told(shared.name.clone());
         let events = shared.events().clone();
         let port = port(&shared, distributor.clone());
-        let ends = Ends { inbox: Inbox::new(events.clone()), distributor, callers: Arc::default() };
+        let ends = Ends {
+            inbox: Inbox::new(events.clone()),
+            distributor,
+            callers: Arc::default(),
+            alone: peer.is_some(),
+        };
         Arc::new(Self {
             capabilities: shared.config.capabilities(),
             ends,
@@ -129,7 +134,7 @@ impl Hub {
             drop(inner);
             self.events.emit(Event::PeerArrived { peer });
             remote.attach(established, Some(permit));
-            self.look_after(remote, None);
+            self.look_after(remote);
             return;
         };
         let child = Self::new(self.shared.clone(), Some(peer));
@@ -139,32 +144,20 @@ impl Hub {
         let wakers = std::mem::take(wakers);
         drop(inner);
         remote.attach(established, Some(permit));
-        self.look_after(remote, Some(&child));
+        self.look_after(remote);
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Drives a peer until it is gone, and tells that.
-    fn look_after(self: &Arc<Self>, remote: Arc<Remote>, child: Option<&Arc<Self>>) {
+    fn look_after(self: &Arc<Self>, remote: Arc<Remote>) {
         let hub = Arc::downgrade(self);
-        let child = child.map(Arc::downgrade);
         self.tasks.spawn(async move {
             remote.clone().drive().await;
-            let gone = hub.upgrade();
-            if let Some(child) = child.and_then(|child| child.upgrade()) {
-                child.depart();
-            }
-            if let (Some(hub), Some(peer)) = (gone, remote.peer()) {
+            if let (Some(hub), Some(peer)) = (hub.upgrade(), remote.peer()) {
                 hub.forget(&remote);
                 hub.events.emit(Event::PeerDeparted { peer });
             }
         });
-    }
-
-    /// The one peer of this end is gone: what waits may be received, then receivers end.
-    fn depart(&self) {
-        let gone = Error::disconnected(&*self.shared.name, "the peer has departed");
-        self.ends.inbox.close();
-        self.ends.distributor.close(gone);
     }
 
     fn forget(&self, remote: &Arc<Remote>) {

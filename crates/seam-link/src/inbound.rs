@@ -184,7 +184,12 @@ impl Inbound {
         self.expiry
     }
 
-    /// The session is lost, or has ended: nothing of it may be settled any more.
+    /// The sender has ended, and tells nobody else of what it sent: that stays, and settling it tells nobody.
+    pub(crate) fn retire(self) {
+        self.feed.retire();
+    }
+
+    /// The session is lost: nothing of it may be settled any more.
     pub(crate) fn revoke(self) {
         self.feed.revoke();
     }

@@ -95,8 +95,28 @@ impl Acceptor {
         Ok(())
     }
 
+    /// Takes an endpoint away; with the last one the socket goes.
     pub(crate) fn leave(&self, hub: &Arc<Hub>) {
-        lock(&self.hubs).retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(hub)));
+        let mut hubs = lock(&self.hubs);
+        hubs.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(hub)));
+        if hubs.is_empty() {
+            self.end();
+        }
+    }
+
+    fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+
+    /// Whether it listens no more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Ends once its socket and everything it had begun is gone.
+    pub(crate) fn tasks(&self) -> TaskTracker {
+        self.tasks.clone()
     }
 
     fn arrive(self: Arc<Self>, arrival: Arrival) {
@@ -184,8 +204,7 @@ impl Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        self.stop.cancel();
-        self.tasks.close();
+        self.end();
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct Ends {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) distributor: Arc<Distributor>,
     pub(crate) callers: Arc<Callers>,
+    /// Whether they are this peer's alone, and end with it.
+    pub(crate) alone: bool,
 }
 
 struct State {
@@ -290,6 +292,7 @@ impl Remote {
             }
             if state.io.is_none() {
                 self.ended.notify_waiters();
+                self.alarm.call_driver();
             }
         }
     }
@@ -635,7 +638,7 @@ impl State {
                 let error = fault_error(&shared.name, &fault);
                 self.terminal |= fault.code.is_terminal();
                 if fault.code == FaultCode::Closing {
-                    self.part(&error);
+                    self.part();
                 }
                 error
             }
@@ -678,19 +681,24 @@ impl State {
         }
     }
 
-    /// The peer is not the one it was: nothing that its sessions hold comes back.
-    fn part(&mut self, _: &Error) {
+    /// The peer has ended: it takes nothing any more, and what came of it is ours.
+    fn part(&mut self) {
         let mut lost = std::mem::take(&mut self.outbound);
         lost.iter_mut().for_each(Outbound::lose);
         for inbound in std::mem::take(&mut self.inbound) {
-            inbound.revoke();
+            inbound.retire();
         }
     }
 
     /// The peer will not come back.
     fn depart(&mut self, error: Error) {
-        self.part(&error);
+        self.inbound.drain(..).for_each(Inbound::revoke);
+        self.part();
         self.detach(&error);
+        if self.ends.alone {
+            self.ends.inbox.close();
+            self.ends.distributor.close(error.clone());
+        }
         self.gone.get_or_insert(error);
     }
 

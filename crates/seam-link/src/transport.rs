@@ -9,6 +9,7 @@ use seam_core::clock::deadline;
 use seam_core::driver::{self, OpenContext, Transport};
 use seam_core::{Capabilities, Endpoint, Error, Result, Scheme, Side};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use crate::carrier::Carrier;
 use crate::config::{Config, Wire};
@@ -25,7 +26,7 @@ use crate::shared::{Shared, random};
 pub struct Links {
     schemes: &'static [Scheme],
     carrier: Arc<dyn Carrier>,
-    acceptors: Arc<tokio::sync::Mutex<HashMap<String, Weak<Acceptor>>>>,
+    acceptors: Arc<tokio::sync::Mutex<HashMap<String, (Weak<Acceptor>, TaskTracker)>>>,
 }
 
 impl Links {
@@ -57,15 +58,18 @@ impl Links {
     async fn listen(&self, shared: Arc<Shared>) -> Result<Arc<LinkConnection>> {
         let name = self.carrier.listener_name(&shared.endpoint);
         let mut acceptors = self.acceptors.lock().await;
-        acceptors.retain(|_, acceptor| acceptor.strong_count() > 0);
-        let known = acceptors.get(&name).and_then(Weak::upgrade);
-        let acceptor = match known {
+        let known = acceptors.get(&name).and_then(|(acceptor, _)| acceptor.upgrade());
+        let acceptor = match known.filter(|acceptor| !acceptor.has_ended()) {
             Some(acceptor) => acceptor,
             None => {
+                if let Some((_, ending)) = acceptors.remove(&name) {
+                    ending.wait().await;
+                }
+                acceptors.retain(|_, (acceptor, _)| acceptor.strong_count() > 0);
                 let listener = self.carrier.listen(&shared.endpoint).await?;
                 let (clock, connections) = (shared.clock().clone(), shared.config.connections);
                 let acceptor = Acceptor::start(listener, name.clone(), clock, connections);
-                acceptors.insert(name, Arc::downgrade(&acceptor));
+                acceptors.insert(name, (Arc::downgrade(&acceptor), acceptor.tasks()));
                 acceptor
             }
         };

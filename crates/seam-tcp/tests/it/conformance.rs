@@ -1,13 +1,22 @@
 //! The conformance suite over TCP.
 
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use seam_conformance::{Options, Subject};
 use seam_core::{Registry, Side};
 use seam_tcp::Tcp;
 use tokio::runtime::{Builder, Handle};
 
-/// A port that is free now.
+/// A port that is free now, and that the operating system gives to no connection by itself.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let from = u16::try_from(std::process::id() % 8_000).unwrap();
+    loop {
+        let port = 20_000 + (from + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Each behaviour gets a runtime of its own.
