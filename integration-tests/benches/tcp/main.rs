@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return child::main(job);
     }
     let effort = if arguments.iter().any(|argument| argument == "--quick") {
-        effort(2, 100, 200)
+        effort(2, 50, 150)
     } else {
         effort(5, 300, 1000)
     };
