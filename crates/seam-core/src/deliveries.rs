@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::batch::count;
 use crate::board::{Board, Harvester, place, word_count};
 use crate::delivery::Verdict;
@@ -45,6 +47,17 @@ impl Default for Note {
 pub(crate) static FIRST: Note =
     Note { attempt: 1, possible_duplicate: false, position: None, native: Vec::new() };
 
+/// For drivers: where a datagram without envelope is in what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// Offset of its payload, in bytes.
+    pub start: u32,
+    /// Length of its payload, in bytes.
+    pub len: u32,
+    /// Its tag.
+    pub tag: u16,
+}
+
 /// A reusable container of deliveries. [`Receiver::receive`](crate::Receiver::receive) fills it, then
 /// it lends each delivery in turn. What it is made of inside may change.
 ///
@@ -75,6 +88,9 @@ pub struct Deliveries {
     items: Vec<Datagram>,
     /// Where the driver lends what it holds itself, and from which place on; `items` is then empty.
     shared: Option<(Arc<Vec<Datagram>>, Range<usize>)>,
+    /// Where the driver lends stretches of what it read; `items` and `shared` are then empty.
+    frame: Bytes,
+    slices: Vec<Slice>,
     notes: Vec<(u32, Note)>,
     next: usize,
     /// Whether lending must look: some may have expired, or were taken already.
@@ -97,7 +113,7 @@ impl Deliveries {
     /// Deliveries not yet lent, those included that [`Deliveries::lend`] will find expired.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items().len() - self.next
+        self.count() - self.next
     }
 
     /// Whether everything was lent.
@@ -110,7 +126,7 @@ impl Deliveries {
     /// counted and passed over.
     #[inline]
     pub fn lend(&mut self) -> Option<Lent<'_>> {
-        while self.next < self.items().len() {
+        while self.next < self.count() {
             let at = self.next;
             self.next += 1;
             if !(self.sparse && self.skips(at)) {
@@ -122,19 +138,19 @@ impl Deliveries {
 
     /// The datagrams not yet lent, in order, to look at before settling them as a whole.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
-        let places = self.next..self.items().len();
-        places.filter(|at| !self.is_gone(*at)).map(|at| self.items()[at].view())
+        let places = self.next..self.count();
+        places.filter(|at| !self.is_gone(*at)).map(|at| self.view(at))
     }
 
     /// Acknowledges every delivery not yet lent, and publishes.
     pub fn ack_all(&mut self) {
-        for at in self.next..self.items().len() {
+        for at in self.next..self.count() {
             if !self.is_gone(at) {
                 let (word, bit) = place(count(at));
                 self.done[word] |= bit;
             }
         }
-        self.next = self.items().len();
+        self.next = self.count();
         self.publish();
     }
 
@@ -143,9 +159,10 @@ impl Deliveries {
         if !std::mem::take(&mut self.unpublished) {
             return;
         }
-        let len = self.items().len();
+        let len = self.count();
         // Before the driver learns of it, so that it may use its memory again.
-        self.shared = None;
+        self.unshare();
+        self.next = self.count();
         let Some(board) = &self.board else { return };
         let (mut acked, mut dropped) = (0u32, 0u32);
         let words = self.done.iter().zip(&self.gone).enumerate().map(|(at, (done, gone))| {
@@ -171,7 +188,6 @@ impl Deliveries {
                 add(&counters.dropped, dropped);
             }
         }
-        self.next = self.items().len();
     }
 
     /// For drivers: empties the container, whose settlements core has published, and makes room for `len`
@@ -221,9 +237,20 @@ impl Deliveries {
         self.shared = Some((items, range));
     }
 
+    /// For drivers: brings all deliveries at once, first attempts without envelope, as stretches of what was
+    /// read, and shares that until they are published.
+    ///
+    /// # Panics
+    ///
+    /// If a slice is not in `frame`, once it is lent.
+    pub fn lend_slices(&mut self, frame: Bytes, slices: &[Slice]) {
+        self.frame = frame;
+        self.slices.extend_from_slice(slices);
+    }
+
     pub(crate) fn attach(&mut self, shared: &Arc<Shared>, peer: Option<&Arc<Peer>>) {
         let Some(board) = &self.board else { return };
-        debug_assert_eq!(count(self.items().len()), board.len(), "a driver pushes what it began");
+        debug_assert_eq!(count(self.count()), board.len(), "a driver pushes what it began");
         board.attach(shared);
         if let Some(peer) = peer {
             board.set_peer(peer.clone());
@@ -232,14 +259,14 @@ impl Deliveries {
 
     /// Whether anything is left to lend; passes over what was settled already or has expired.
     pub(crate) fn has_something(&mut self) -> bool {
-        while self.next < self.items().len() && self.sparse && self.skips(self.next) {
+        while self.next < self.count() && self.sparse && self.skips(self.next) {
             self.next += 1;
         }
         !self.is_empty()
     }
 
     pub(crate) fn delivered(&self) -> usize {
-        self.items().len()
+        self.count()
     }
 
     pub(crate) fn redelivered(&self) -> usize {
@@ -271,7 +298,7 @@ impl Deliveries {
         if (self.done[word] | self.gone[word]) & bit != 0 {
             return true;
         }
-        let Some(expiry) = self.items()[at].envelope().expiry else { return false };
+        let Some(expiry) = self.view(at).envelope().expiry else { return false };
         let Some(shared) = self.shared().cloned() else {
             return false;
         };
@@ -306,9 +333,28 @@ impl Deliveries {
         }
     }
 
+    /// How many it was filled with.
     #[inline]
-    fn item(&self, index: u32) -> &Datagram {
-        &self.items()[usize::try_from(index).unwrap_or(usize::MAX)]
+    fn count(&self) -> usize {
+        if self.slices.is_empty() { self.items().len() } else { self.slices.len() }
+    }
+
+    #[inline]
+    fn view(&self, at: usize) -> View<'_> {
+        match self.slices.get(at) {
+            Some(slice) => View {
+                tag: slice.tag,
+                payload: Some(&self.frame[slice.range()]),
+                shared: None,
+                envelope: None,
+            },
+            None => self.items()[at].view(),
+        }
+    }
+
+    fn unshare(&mut self) {
+        (self.shared, self.frame) = (None, Bytes::new());
+        self.slices.clear();
     }
 
     fn take(&mut self, index: u32) -> Delivery {
@@ -319,9 +365,13 @@ impl Deliveries {
             Err(_) => None,
         };
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let datagram = match &self.shared {
-            Some(_) => self.items()[at].clone(),
-            None => std::mem::take(&mut self.items[at]),
+        let datagram = match (self.slices.get(at), &self.shared) {
+            (Some(slice), _) if slice.range().len() > Datagram::INLINE => {
+                Datagram::new(self.frame.slice(slice.range())).with_tag(slice.tag)
+            }
+            (Some(slice), _) => Datagram::copy_from(slice.tag, &self.frame[slice.range()]),
+            (None, Some(_)) => self.items()[at].clone(),
+            (None, None) => std::mem::take(&mut self.items[at]),
         };
         let board = self.board.clone().expect("a container that lends has a board");
         Delivery::new(datagram, board, index, note)
@@ -332,6 +382,7 @@ impl Deliveries {
     pub(crate) fn clear(&mut self) {
         self.publish();
         self.items.clear();
+        self.unshare();
         self.notes.clear();
         self.done.clear();
         self.gone.clear();
@@ -343,6 +394,14 @@ impl Deliveries {
 impl Drop for Deliveries {
     fn drop(&mut self) {
         self.publish();
+    }
+}
+
+impl Slice {
+    #[inline]
+    fn range(self) -> Range<usize> {
+        let start = usize::try_from(self.start).unwrap_or(usize::MAX);
+        start..start + usize::try_from(self.len).unwrap_or(0)
     }
 }
 
@@ -366,7 +425,7 @@ impl Lent<'_> {
     #[must_use]
     #[inline]
     pub fn view(&self) -> View<'_> {
-        self.deliveries.item(self.index).view()
+        self.deliveries.view(usize::try_from(self.index).unwrap_or(usize::MAX))
     }
 
     /// Which attempt this is, whether it may be a duplicate, its position, and what the broker added.

@@ -92,6 +92,7 @@ mod datagram;
 pub mod dead_letter;
 mod deliveries;
 mod delivery;
+pub mod distributor;
 pub mod driver;
 mod endpoint;
 mod envelope;

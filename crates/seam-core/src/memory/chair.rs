@@ -7,11 +7,11 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 
-use super::group::Now;
-use super::hook::Hook;
-use super::timer::Timer;
-use super::topic::{Membership, Seat, Topic, Wait};
 use crate::clock::lock;
+use crate::distributor::group::Now;
+use crate::distributor::hook::Hook;
+use crate::distributor::timer::Timer;
+use crate::distributor::{Distributor, Membership, Seat, Wait};
 use crate::driver::{OpenContext, Receiver, Settled};
 use crate::{Clock, Deliveries, Result};
 
@@ -25,13 +25,17 @@ pub(super) struct Chair {
 
 #[derive(Clone)]
 pub(super) struct Place {
-    pub(super) topic: Arc<Topic>,
+    pub(super) topic: Arc<Distributor>,
     pub(super) seat: Seat,
     pub(super) hook: Arc<Hook>,
 }
 
 impl Place {
-    pub(super) fn new(topic: Arc<Topic>, membership: Membership, context: &OpenContext) -> Self {
+    pub(super) fn new(
+        topic: Arc<Distributor>,
+        membership: Membership,
+        context: &OpenContext,
+    ) -> Self {
         let seat = topic.join(membership);
         let hook = Hook {
             topic: topic.clone(),
@@ -59,7 +63,7 @@ impl Chair {
         self.has_left() && !place.topic.is_member(place.seat)
     }
 
-    pub(super) fn move_to(&self, topic: Arc<Topic>, membership: Membership) {
+    pub(super) fn move_to(&self, topic: Arc<Distributor>, membership: Membership) {
         let mut place = lock(&self.place);
         let seat = topic.join(membership);
         let hook = Hook {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::group::Name;
-use super::topic::{Membership, Sending};
+use crate::distributor::Name;
+use crate::distributor::{Membership, Sending};
 use crate::{
     Confirmation, Endpoint, Events, Kind, Limits, Parameter, Result, Scheme, Shape, Side,
     parameters,
@@ -68,6 +68,12 @@ impl Config {
     pub(super) fn sending(&self, events: Events) -> Sending {
         let Self { credit, credit_bytes, confirm, .. } = *self;
         Sending { credit, credit_bytes, confirm, events }
+    }
+
+    /// As a way to one requester. Replies wait for no credit: each answers a request that had its own, and a
+    /// server must not stop for a requester that gave up.
+    pub(super) fn replying(&self, events: Events) -> Sending {
+        Sending { credit: usize::MAX, credit_bytes: usize::MAX, ..self.sending(events) }
     }
 
     pub(super) fn membership(&self) -> Membership {

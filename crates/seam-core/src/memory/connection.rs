@@ -12,11 +12,11 @@ use bytes::Bytes;
 
 use super::chair::{Chair, MemoryReceiver, Place};
 use super::config::Config;
-use super::group::Now;
-use super::port::Port;
-use super::topic::{Membership, Topic};
 use super::transport::{Address, Hub};
 use crate::clock::lock;
+use crate::distributor::Port;
+use crate::distributor::group::Now;
+use crate::distributor::{Distributor, Membership};
 use crate::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender};
 use crate::{
     Access, Action, Capabilities, Capability, Endpoint, Error, Event, Events, Peer, Result, Side,
@@ -42,14 +42,14 @@ pub(super) struct MemoryConnection {
 /// What changes while it is open.
 struct Inner {
     /// What receivers join.
-    inbound: Arc<Topic>,
+    inbound: Arc<Distributor>,
     /// Those of dropped receivers too, while something of theirs is in hand.
     seats: Vec<Arc<Chair>>,
-    replies: Vec<Arc<Topic>>,
+    replies: Vec<Arc<Distributor>>,
     /// Ways to requesters that were replied to lately.
     repliers: Vec<Replier>,
     /// The topics of an accepted pair: closed with either end.
-    pair: Option<(Arc<Topic>, Arc<Topic>)>,
+    pair: Option<(Arc<Distributor>, Arc<Distributor>)>,
     /// Whom to tell that we have departed.
     listener: Option<Events>,
     /// Whether new receivers are refused.
@@ -60,7 +60,7 @@ struct Inner {
 /// A way to one requester, kept for its next request.
 struct Replier {
     reply_to: Box<[u8]>,
-    topic: Arc<Topic>,
+    topic: Arc<Distributor>,
     port: Arc<Port>,
 }
 
@@ -83,7 +83,11 @@ impl MemoryConnection {
         let mut own = Peer::new(format!("memory-{}", hub.number()), endpoint.to_string());
         own.group = config.group_name().map(str::to_owned);
         let connection = Arc::new(Self {
-            out: Port::new(outbound.clone(), &config, &context),
+            out: Port::new(
+                outbound.clone(),
+                config.sending(context.events.clone()),
+                context.clock.clone(),
+            ),
             inner: Mutex::new(Inner::new(inbound.clone())),
             hub,
             endpoint: endpoint.clone(),
@@ -103,7 +107,7 @@ impl MemoryConnection {
     /// The server's end of a pair with `client`, which moves to the other end.
     fn pair_with(&self, client: &Self) -> Arc<Self> {
         let name = self.endpoint.to_string();
-        let (up, down) = (Topic::new(name.clone()), Topic::new(name));
+        let (up, down) = (Distributor::new(name.clone()), Distributor::new(name));
         let mut inner = Inner::new(up.clone());
         inner.pair = Some((up.clone(), down.clone()));
         let connection = Arc::new(Self {
@@ -115,7 +119,7 @@ impl MemoryConnection {
             context: self.context.clone(),
             own: self.own.clone(),
             peer: Some(client.own.clone()),
-            out: Port::new(down.clone(), &self.config, &self.context),
+            out: self.port_to(down.clone()),
             inner: Mutex::new(inner),
         });
         client.move_to(&up, &down, self.context.events.clone());
@@ -123,7 +127,7 @@ impl MemoryConnection {
     }
 
     /// From now on this client talks to one server alone.
-    fn move_to(&self, up: &Arc<Topic>, down: &Arc<Topic>, listener: Events) {
+    fn move_to(&self, up: &Arc<Distributor>, down: &Arc<Distributor>, listener: Events) {
         let chairs: Vec<Arc<Chair>> = {
             let mut inner = lock(&self.inner);
             inner.inbound = down.clone();
@@ -132,10 +136,20 @@ impl MemoryConnection {
             inner.seats.iter().filter(|chair| !chair.has_left()).cloned().collect()
         };
         // Without the lock: whoever waits is woken, and may call us.
-        self.out.move_to(up.clone(), &self.config, &self.context);
+        self.out.move_to(up.clone(), self.config.sending(self.context.events.clone()));
         for chair in chairs {
             chair.move_to(down.clone(), self.config.alone());
         }
+    }
+
+    fn port_to(&self, topic: Arc<Distributor>) -> Arc<Port> {
+        let sending = self.config.sending(self.context.events.clone());
+        Port::new(topic, sending, self.context.clock.clone())
+    }
+
+    fn port_to_requester(&self, topic: Arc<Distributor>) -> Arc<Port> {
+        let sending = self.config.replying(self.context.events.clone());
+        Port::new(topic, sending, self.context.clock.clone())
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -179,8 +193,8 @@ impl MemoryConnection {
         Ok(Some(inner.repliers[0].port.clone()))
     }
 
-    fn new_replier(&self, reply_to: &[u8], topic: Arc<Topic>) -> Arc<Port> {
-        let port = Port::for_replies(topic.clone(), &self.config, &self.context);
+    fn new_replier(&self, reply_to: &[u8], topic: Arc<Distributor>) -> Arc<Port> {
+        let port = self.port_to_requester(topic.clone());
         let known = Replier { reply_to: reply_to.into(), topic, port: port.clone() };
         let mut inner = lock(&self.inner);
         if !inner.open {
@@ -199,7 +213,7 @@ impl MemoryConnection {
         port
     }
 
-    fn chair(&self, topic: &Arc<Topic>, membership: Membership) -> Arc<Chair> {
+    fn chair(&self, topic: &Arc<Distributor>, membership: Membership) -> Arc<Chair> {
         let place = Place::new(topic.clone(), membership, &self.context);
         let clock = self.context.clock.clone();
         Arc::new(Chair { place: Mutex::new(place), clock, left: AtomicBool::new(false) })
@@ -211,7 +225,7 @@ impl MemoryConnection {
     }
 
     /// Waits until `done`, or until the clock has reached `until`.
-    async fn wait(&self, until: Duration, topics: &[&Arc<Topic>], done: impl Fn() -> bool) {
+    async fn wait(&self, until: Duration, topics: &[&Arc<Distributor>], done: impl Fn() -> bool) {
         let settled = poll_fn(|cx| {
             topics.iter().for_each(|topic| topic.watch(cx.waker()));
             if done() { Poll::Ready(()) } else { Poll::Pending }
@@ -230,7 +244,7 @@ impl MemoryConnection {
         if unsettled > 0 {
             self.context.events.emit(Event::LeaseLost { count: unsettled });
         }
-        let unsent = self.out.cut(&now);
+        let unsent = self.out.close();
         let mut inner = lock(&self.inner);
         let was_open = std::mem::replace(&mut inner.open, false);
         let (pair, replies) = (inner.pair.clone(), inner.replies.clone());
@@ -296,7 +310,7 @@ impl Connection for MemoryConnection {
 
     async fn caller(&self) -> Result<Caller> {
         let sender = self.sender().await?;
-        let topic = Topic::new(self.endpoint.to_string());
+        let topic = Distributor::new(self.endpoint.to_string());
         // No seat: handlers may ask while the connection drains, so replies come until it is closed.
         let chair = self.chair(&topic, self.config.alone());
         let receiver = Box::new(MemoryReceiver { chair });
@@ -312,7 +326,7 @@ impl Connection for MemoryConnection {
         match self.hub.replies(reply_to) {
             Err(Error::Denied { .. }) if self.config.reply_any => {
                 let topic = self.hub.named(reply_to)?;
-                Ok(Port::new(topic, &self.config, &self.context))
+                Ok(self.port_to(topic))
             }
             topic => Ok(self.new_replier(reply_to, topic?)),
         }
@@ -355,10 +369,7 @@ impl Connection for MemoryConnection {
         let settled =
             || places.iter().all(|place| place.topic.in_hand(place.seat, &self.now()) == 0);
         self.wait(until, &topics, settled).await;
-        let lane = self.out.lane();
-        lane.topic.stop(lane.outbox);
-        let flushed = || lane.topic.held(lane.outbox, &self.now()) == 0;
-        self.wait(until, &[&lane.topic], flushed).await;
+        self.out.flush(until).await;
         Ok(self.end(&places))
     }
 }
@@ -384,7 +395,7 @@ const EXCLUSIVE: Error = Error::Misuse {
 };
 
 impl Inner {
-    fn new(inbound: Arc<Topic>) -> Self {
+    fn new(inbound: Arc<Distributor>) -> Self {
         Self {
             inbound,
             seats: Vec::new(),

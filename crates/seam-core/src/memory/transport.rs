@@ -12,8 +12,8 @@ use async_trait::async_trait;
 
 use super::config::{self, Config};
 use super::connection::MemoryConnection;
-use super::topic::Topic;
 use crate::clock::lock;
+use crate::distributor::Distributor;
 use crate::driver::{self, OpenContext, Transport};
 use crate::{Capabilities, Capability, Endpoint, Error, Result, Scheme, Side, Support};
 
@@ -81,7 +81,7 @@ pub(super) struct Hub {
     id: u64,
     numbers: AtomicU64,
     addresses: Mutex<HashMap<Box<str>, Weak<Address>>>,
-    replies: Mutex<HashMap<u64, Weak<Topic>>>,
+    replies: Mutex<HashMap<u64, Weak<Distributor>>>,
 }
 
 impl Default for Hub {
@@ -100,8 +100,8 @@ impl Default for Hub {
 /// become peers.
 #[derive(Debug)]
 pub(super) struct Address {
-    pub(super) up: Arc<Topic>,
-    pub(super) down: Arc<Topic>,
+    pub(super) up: Arc<Distributor>,
+    pub(super) down: Arc<Distributor>,
     lobby: Mutex<Lobby>,
 }
 
@@ -127,8 +127,8 @@ impl Hub {
         addresses.retain(|_, address| address.strong_count() > 0);
         let name = endpoint.to_string();
         let address = Arc::new(Address {
-            up: Topic::new(name.clone()),
-            down: Topic::new(name),
+            up: Distributor::new(name.clone()),
+            down: Distributor::new(name),
             lobby: Mutex::default(),
         });
         addresses.insert(endpoint.address().into(), Arc::downgrade(&address));
@@ -136,7 +136,7 @@ impl Hub {
     }
 
     /// The servers' side of an ordinary address, for `?reply_any`.
-    pub(super) fn named(&self, reply_to: &[u8]) -> Result<Arc<Topic>> {
+    pub(super) fn named(&self, reply_to: &[u8]) -> Result<Arc<Distributor>> {
         let name = std::str::from_utf8(reply_to).ok();
         let addresses = lock(&self.addresses);
         let address = name.and_then(|name| addresses.get(name)).and_then(Weak::upgrade);
@@ -144,7 +144,7 @@ impl Hub {
     }
 
     /// Makes an address for replies; returns how it is written in `reply_to`.
-    pub(super) fn add_replies(&self, topic: &Arc<Topic>) -> String {
+    pub(super) fn add_replies(&self, topic: &Arc<Distributor>) -> String {
         let number = self.number();
         let mut replies = lock(&self.replies);
         replies.retain(|_, topic| topic.strong_count() > 0);
@@ -153,7 +153,7 @@ impl Hub {
     }
 
     /// The topic of a reply address of this memory.
-    pub(super) fn replies(&self, reply_to: &[u8]) -> Result<Arc<Topic>> {
+    pub(super) fn replies(&self, reply_to: &[u8]) -> Result<Arc<Distributor>> {
         let text = std::str::from_utf8(reply_to).ok();
         let parts = text.and_then(|text| text.strip_prefix("seam-memory/")?.split_once('/'));
         let numbers = parts.and_then(|(hub, number)| {

@@ -1,0 +1,225 @@
+//! From frames of DATA to datagrams.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Receiving, Sink};
+use crate::WireError;
+use crate::content;
+use crate::data::{ABSENT, ATTEMPT, DUPLICATE, ENVELOPED, KNOWN, MORE, TAGGED, VOID};
+use crate::limits::MIN_FRAGMENT;
+use crate::number::{Read, Rest, narrow, wide};
+
+/// A datagram of several numbers, of which the last has not come.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) first: u64,
+    flags: u8,
+    attempt: u32,
+    content: BytesMut,
+}
+
+/// An entry that is not a plain one with a short length.
+struct Entry {
+    flags: u8,
+    attempt: u32,
+    at: Range<usize>,
+}
+
+impl Receiving {
+    /// Takes a DATA, whose body stands at `body` of `frame`.
+    ///
+    /// # Errors
+    ///
+    /// [`WireError`]: the connection must close. What the sink has got before stays received.
+    pub fn on_data(
+        &mut self,
+        frame: &Bytes,
+        body: Range<usize>,
+        sink: &mut impl Sink,
+    ) -> Result<(), WireError> {
+        let end = body.end;
+        let bytes = frame.get(..end).unwrap_or_default();
+        let mut rest = Rest(bytes.get(body.start..).unwrap_or_default());
+        let (first, count) = numbers(&mut rest).map_err(malformed)?;
+        if first > self.next {
+            return Err(WireError::Gap { expected: self.next, received: first });
+        }
+        // What was received before is read, and dropped.
+        let short = self.limits.payload >= 0x80;
+        for number in first..first + count {
+            let start = end - rest.0.len();
+            if let [0, length @ 0..0x80, content @ ..] = rest.0
+                && short
+                && self.partial.is_none()
+                && content.len() >= usize::from(*length)
+            {
+                let length = *length;
+                rest.0 = &content[usize::from(length)..];
+                if number >= self.next || mutant!(ResumeWithoutDedup) {
+                    self.begin(number)?;
+                    sink.slice(number, 0, start + 2..start + 2 + usize::from(length));
+                    self.receive(length.into());
+                }
+            } else {
+                let entry = entry(&mut rest, end).map_err(malformed)?;
+                if number >= self.next || mutant!(ResumeWithoutDedup) {
+                    self.take(number, &entry, frame, sink)?;
+                }
+            }
+        }
+        rest.end().map_err(malformed)
+    }
+
+    /// Whether a datagram may be begun with this number.
+    #[inline]
+    fn begin(&self, number: u64) -> Result<(), WireError> {
+        if number > self.limit_seq || self.bytes >= self.limit_bytes {
+            return Err(WireError::Credit { number });
+        }
+        Ok(())
+    }
+
+    /// The next number was received whole.
+    #[inline]
+    fn receive(&mut self, length: u32) {
+        self.lengths.push(length);
+        self.next += 1;
+        self.bytes += u64::from(length);
+        if mutant!(AckOnReceipt) {
+            self.done(self.next - 1..self.next);
+        }
+    }
+
+    fn take(
+        &mut self,
+        number: u64,
+        entry: &Entry,
+        frame: &Bytes,
+        sink: &mut impl Sink,
+    ) -> Result<(), WireError> {
+        if entry.flags & VOID != 0 {
+            return Err(WireError::Gap { expected: number, received: number + 1 });
+        }
+        let length =
+            u32::try_from(entry.at.len()).map_err(|_| malformed("a length of over 32 bits"))?;
+        let before = self.partial.as_ref().map_or(0, |partial| partial.content.len());
+        if wide(before + entry.at.len()) > self.limits.content() {
+            return Err(WireError::TooLarge {
+                size: wide(before + entry.at.len()),
+                limit: self.limits.content(),
+            });
+        }
+        if entry.flags & MORE != 0 || self.partial.is_some() {
+            self.take_fragment(number, entry, frame, sink)?;
+        } else {
+            self.begin(number)?;
+            self.hand_on(number, entry, frame, sink)?;
+        }
+        self.receive(length);
+        Ok(())
+    }
+
+    fn hand_on(
+        &self,
+        number: u64,
+        entry: &Entry,
+        frame: &Bytes,
+        sink: &mut impl Sink,
+    ) -> Result<(), WireError> {
+        let Entry { flags, attempt, ref at } = *entry;
+        if flags & !TAGGED == 0 {
+            crate::limits::within("payload", at.len(), self.limits.payload)?;
+            if flags == 0 {
+                sink.slice(number, 0, at.clone());
+                return Ok(());
+            }
+            // As strict as for an owned one, of which this is a cheaper form.
+            let tag = frame[at.clone()].first_chunk().map(|tag| u16::from_be_bytes(*tag));
+            let tag = tag
+                .filter(|tag| *tag != 0)
+                .ok_or_else(|| malformed("it has no tag, or a tag of 0"))?;
+            sink.slice(number, tag, at.start + 2..at.end);
+            return Ok(());
+        }
+        let content = frame.slice(at.clone());
+        let datagram = content::read(flags, &content, &self.limits)?;
+        sink.datagram(number, datagram, attempt, flags & DUPLICATE != 0);
+        Ok(())
+    }
+
+    fn take_fragment(
+        &mut self,
+        number: u64,
+        entry: &Entry,
+        frame: &Bytes,
+        sink: &mut impl Sink,
+    ) -> Result<(), WireError> {
+        let more = entry.flags & MORE != 0;
+        if more && entry.at.len() < MIN_FRAGMENT {
+            return Err(malformed(format!(
+                "a fragment of less than {MIN_FRAGMENT} bytes, and not the last"
+            )));
+        }
+        let flags = entry.flags & !MORE;
+        let mut partial = match self.partial.take() {
+            Some(partial) if (partial.flags, partial.attempt) == (flags, entry.attempt) => partial,
+            Some(_) => return Err(malformed("fragments of one datagram differ in their flags")),
+            None => {
+                self.begin(number)?;
+                Partial { first: number, flags, attempt: entry.attempt, content: BytesMut::new() }
+            }
+        };
+        partial.content.extend_from_slice(&frame[entry.at.clone()]);
+        if more {
+            self.partial = Some(partial);
+            return Ok(());
+        }
+        let datagram = content::read(flags, &partial.content.freeze(), &self.limits)?;
+        self.fragmented.insert(number, partial.first);
+        sink.datagram(number, datagram, partial.attempt, flags & DUPLICATE != 0);
+        Ok(())
+    }
+}
+
+/// The first number of a DATA, and how many there are.
+fn numbers(rest: &mut Rest<'_>) -> Read<(u64, u64)> {
+    let (first, count) = (rest.number()?, rest.number()?);
+    if first == 0 || count == 0 {
+        return Err("numbers begin with 1, and there is one at least".into());
+    }
+    // Each takes two bytes at least.
+    if narrow(count) > rest.0.len() / 2 {
+        return Err(format!("{count} entries in {} bytes", rest.0.len()).into());
+    }
+    if first.checked_add(count).is_none() {
+        return Err("a number of over 64 bits".into());
+    }
+    Ok((first, count))
+}
+
+fn entry(rest: &mut Rest<'_>, end: usize) -> Read<Entry> {
+    let flags = rest.flags(KNOWN)?;
+    let attempt = if flags & ATTEMPT == 0 { 1 } else { rest.attempt()? };
+    if flags & ATTEMPT != 0 && attempt <= 1 {
+        return Err("an attempt that goes without saying".into());
+    }
+    if flags & ENVELOPED != 0 && flags & (TAGGED | ABSENT) != 0 {
+        return Err("its envelope says tag and absence already".into());
+    }
+    let length = rest.length()?;
+    if flags & VOID != 0 {
+        if flags != VOID {
+            return Err("a void has no other flag".into());
+        }
+        return Ok(Entry { flags, attempt, at: end..end });
+    }
+    let start = end - rest.0.len();
+    rest.bytes(length)?;
+    Ok(Entry { flags, attempt, at: start..start + length })
+}
+
+fn malformed(reason: impl Into<std::borrow::Cow<'static, str>>) -> WireError {
+    WireError::malformed("DATA", reason)
+}
