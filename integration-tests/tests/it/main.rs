@@ -1,3 +1,9 @@
 //! What no single crate can prove of itself.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap; clippy sees only those in test functions"
+)]
+
+mod rig;
 mod tidy;

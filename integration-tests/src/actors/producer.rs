@@ -1,0 +1,181 @@
+//! An actor that sends.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::{Either, select};
+use futures_util::join;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use seam_conformance::ledger::{Ledger, Outcome, Stamp};
+use seam_core::{Batch, Error, Receipts, Registry, Sender, Ticket};
+
+use super::{Books, DRAIN, Failure, Producer, Progress, Said, Summary};
+
+/// Messages that are admitted together.
+const BATCH: usize = 64;
+
+/// Sends what `job` asks for until every message has its receipt or `stop` resolves, then drains. What comes
+/// back is sent again, as a new attempt, where that may succeed.
+///
+/// # Errors
+///
+/// Those of the books and of opening, and the first failure that sending again cannot mend.
+pub async fn produce(
+    registry: &Registry,
+    job: &Producer,
+    say: impl FnMut(&Said),
+    stop: impl Future<Output = ()>,
+) -> Result<Summary, Failure> {
+    let books = Books::new(&job.folder);
+    let next = books.read()?.first_open(&job.name, 1);
+    let (ledger, run) = books.open(&job.name)?;
+    let connection = registry.client(job.uri.as_str()).await?;
+    let is_stopped = AtomicBool::new(false);
+    let mut work = Work {
+        job,
+        sender: connection.sender().await?,
+        ledger,
+        random: StdRng::seed_from_u64(job.seed ^ next),
+        next,
+        run,
+        again: VecDeque::new(),
+        open: VecDeque::new(),
+        under_way: 0,
+        progress: Progress::new(say),
+        is_stopped: &is_stopped,
+    };
+    let drained = {
+        let mut run = pin!(work.run());
+        match select(&mut run, pin!(stop)).await {
+            Either::Left((ended, _)) => {
+                ended?;
+                connection.drain(DRAIN).await?
+            }
+            Either::Right(((), _)) => {
+                is_stopped.store(true, Ordering::Relaxed);
+                // What is under way still gets its answer, by the drain if by nobody else.
+                let (drained, ended) = join!(connection.drain(DRAIN), run);
+                ended?;
+                drained?
+            }
+        }
+    };
+    work.ledger.flushed()?;
+    Ok(work.progress.finish(u64::try_from(drained.unsent.len()).unwrap_or(u64::MAX)))
+}
+
+struct Work<'a, F> {
+    job: &'a Producer,
+    sender: Sender,
+    ledger: Ledger,
+    random: StdRng,
+    /// The number of the next message.
+    next: u64,
+    /// Which run this is: the first attempt of its messages.
+    run: u32,
+    /// What came back, oldest first.
+    again: VecDeque<Stamp>,
+    open: VecDeque<(Ticket, Vec<Stamp>)>,
+    under_way: usize,
+    progress: Progress<F>,
+    is_stopped: &'a AtomicBool,
+}
+
+impl<F: FnMut(&Said)> Work<'_, F> {
+    async fn run(&mut self) -> Result<(), Error> {
+        loop {
+            let may_send = !self.is_stopped.load(Ordering::Relaxed)
+                && (self.next <= self.job.messages || !self.again.is_empty());
+            if may_send && self.under_way < self.job.under_way {
+                self.send_some().await?;
+            } else if let Some((ticket, _)) = self.open.front_mut() {
+                let receipts = ticket.receipts().await;
+                self.write_down(&receipts)?;
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_some(&mut self) -> Result<(), Error> {
+        let (mut batch, mut stamps) = self.fill();
+        let admitted = self.sender.admit(&mut batch).await;
+        let ticket = match admitted {
+            Ok(ticket) => ticket,
+            Err(error) => {
+                let unsent = batch.take_unsent().len();
+                for stamp in stamps.split_off(stamps.len() - unsent) {
+                    self.ledger.outcome(&stamp, Outcome::NotSent);
+                    self.send_again(stamp);
+                }
+                let is_over = self.is_stopped.load(Ordering::Relaxed);
+                if !is_over && !error.is_retryable() {
+                    return Err(error);
+                }
+                // The ticket of what was admitted before it failed.
+                self.sender.try_admit(&mut batch)?
+            }
+        };
+        self.under_way += stamps.len();
+        self.open.push_back((ticket, stamps));
+        Ok(())
+    }
+
+    fn send_again(&mut self, stamp: Stamp) {
+        let attempt = stamp.attempt.saturating_add(1);
+        self.again.push_back(stamp.with_attempt(attempt));
+    }
+
+    /// The next messages: first what came back.
+    fn fill(&mut self) -> (Batch, Vec<Stamp>) {
+        let (mut batch, mut stamps) = (Batch::new(), Vec::new());
+        while stamps.len() < BATCH {
+            let stamp = match self.again.pop_front() {
+                Some(stamp) => stamp,
+                None if self.next <= self.job.messages => {
+                    let (name, key) = (&self.job.name, self.next % self.job.keys.max(1));
+                    let stamp = Stamp::new(name, format!("key-{key}"), self.next);
+                    self.next += 1;
+                    stamp.with_attempt(self.run)
+                }
+                None => break,
+            };
+            let (least, most) = self.job.body;
+            let size = self.random.random_range(least..=most);
+            let body: Vec<u8> = (0..size).map(|_| self.random.random()).collect();
+            let key = stamp.key.clone();
+            let (stamp, datagram) = stamp.datagram(&body);
+            self.ledger.sent(&stamp);
+            batch.push(datagram.with_key(key));
+            stamps.push(stamp);
+        }
+        (batch, stamps)
+    }
+
+    /// Tells the ledger what became of the oldest ticket.
+    fn write_down(&mut self, receipts: &Receipts) -> Result<(), Error> {
+        let Some((_, stamps)) = self.open.pop_front() else { return Ok(()) };
+        self.under_way -= stamps.len();
+        let mut receipted = 0;
+        for (stamp, receipt) in stamps.into_iter().zip(receipts.iter()) {
+            match receipt {
+                Ok(_) => {
+                    self.ledger.outcome(&stamp, Outcome::Receipted);
+                    receipted += 1;
+                }
+                Err(error) => {
+                    self.ledger.outcome(&stamp, error.fate().into());
+                    if !self.is_stopped.load(Ordering::Relaxed) && !error.error().is_retryable() {
+                        return Err(error.error().clone());
+                    }
+                    self.send_again(stamp);
+                }
+            }
+        }
+        self.progress.add(receipted);
+        Ok(())
+    }
+}
