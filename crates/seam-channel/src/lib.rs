@@ -35,10 +35,15 @@
 //!
 //! # Features
 //!
-//! `memory` (default): `memory://`, within one process.
+//! | feature | scheme | default |
+//! | --- | --- | --- |
+//! | `memory` | `memory://`, within one process | yes |
+//! | `tcp` | `tcp://`, sessions over TCP and the wire of the crate `connect` | yes |
 
 pub use seam_core::*;
 pub use seam_layers as layers;
+#[cfg(feature = "tcp")]
+pub use seam_tcp::Tcp;
 
 mod tokio_clock;
 
@@ -52,6 +57,8 @@ pub fn registry() -> Registry {
     let registry = Registry::new().with_clock(TokioClock::new());
     #[cfg(feature = "memory")]
     let registry = registry.with(Memory::new());
+    #[cfg(feature = "tcp")]
+    let registry = registry.with(Tcp::new());
     registry
 }
 

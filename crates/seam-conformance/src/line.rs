@@ -60,7 +60,7 @@ impl<'a> Line<'a> {
     /// Admits `count` messages of `key`; [`Line::finish`] asks for their receipts.
     pub(crate) async fn post(&mut self, key: &str, count: usize) -> Check<Vec<Stamp>> {
         let key = (key, self.has(Capability::Envelope));
-        let posted = self.bench.post(&self.sender, "line", key, count).await?;
+        let posted = self.bench.post(&self.sender, &self.address, key, count).await?;
         let stamps = posted.stamps.clone();
         self.posted.push(posted);
         Ok(stamps)

@@ -26,6 +26,8 @@ pub(crate) struct Outbound {
     /// What was taken and is not numbered for want of credit.
     left: VecDeque<Parcel>,
     learned: Learned,
+    /// Whether this connection has its FIN.
+    fin_said: bool,
     /// When HELLO is to be said again.
     pub(crate) hello_at: Option<Duration>,
     /// When something that is delayed will be due.
@@ -52,6 +54,7 @@ impl Outbound {
             resume: None,
             left: VecDeque::new(),
             learned: Learned::default(),
+            fin_said: false,
             hello_at: None,
             due: None,
             refused: false,
@@ -60,7 +63,7 @@ impl Outbound {
 
     /// What to say first on a connection that is bound to `binding`.
     pub(crate) fn hello(&mut self, binding: &[u8]) -> Hello {
-        self.hello_at = None;
+        (self.hello_at, self.fin_said) = (None, false);
         let mut hello = self.sending.hello(random());
         let derived = self.shared.token.as_ref();
         let derived = derived.map(|token| ResumeToken::derived(token.bytes(), &hello.sid));
@@ -196,8 +199,10 @@ impl Outbound {
             Frame::Ping(ping).encode(self.channel, out.buffer());
         }
         if self.sending.is_leaving()
+            && !self.fin_said
             && let Some(last) = self.sending.fin()
         {
+            self.fin_said = true;
             Frame::Fin { last }.encode(self.channel, out.buffer());
         }
     }

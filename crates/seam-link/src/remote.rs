@@ -424,7 +424,9 @@ impl State {
                 break;
             }
         }
-        let late = io.out.pending() > 0 || self.inbound.iter().any(Inbound::ack_due);
+        let late = io.out.pending() > 0
+            || self.inbound.iter().any(Inbound::ack_due)
+            || self.outbound.iter().any(|outbound| outbound.hello_at.is_some());
         if late && by != By::Driver {
             remote.alarm.call_driver();
         }
