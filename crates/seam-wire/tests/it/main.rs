@@ -1,4 +1,6 @@
 //! The tests of this crate, in one binary.
 
 mod model;
+mod peer;
 mod rules;
+mod vectors;
