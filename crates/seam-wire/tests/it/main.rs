@@ -1,6 +1,9 @@
 //! The tests of this crate, in one binary.
 
-#![allow(clippy::unwrap_used)] // helpers fail the test that called them
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap; clippy sees only those in test functions"
+)]
 
 mod model;
 mod peer;

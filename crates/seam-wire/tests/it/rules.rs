@@ -154,10 +154,8 @@ fn rule_4_what_was_told_early_is_told_once_and_learned_once() {
     pair.receiving.done(3..5);
     pair.receiving.released(6, 2, Duration::ZERO);
     let early = pair.next_ack();
-    assert_eq!(
-        (early.progress.settled, early.done.clone(), early.released.len()),
-        (0, vec![3..5], 1)
-    );
+    assert_eq!((early.progress.settled, early.released.len()), (0, 1));
+    assert_eq!(early.done, [3..5]);
     pair.sending.on_ack(&early, &mut pair.learned).unwrap();
     assert!(!pair.receiving.ack_due());
     pair.receiving.done(1..6);
