@@ -189,7 +189,7 @@ impl Receiving {
     ///
     /// [`WireError::Protocol`] if something has no outcome yet, or never came.
     pub fn on_fin(&self, last: u64) -> Result<(), WireError> {
-        if last + 1 == self.next && self.settled == last {
+        if last == self.next - 1 && last == self.settled {
             return Ok(());
         }
         Err(crate::sending::rule("FIN comes once everything has its outcome"))

@@ -145,14 +145,18 @@ impl Held {
             let payload = datagram.payload().unwrap_or_default();
             let length =
                 u8::try_from(payload.len()).expect("small ones are shorter than 128 bytes");
-            if flags == 0 {
-                buffer.extend_from_slice(&[0, length]);
-            } else {
-                put_entry(flags, attempt, length.into(), buffer);
-            }
             match <&[u8; Datagram::INLINE]>::try_from(payload) {
-                Ok(full) => buffer.extend_from_slice(full),
-                Err(_) => buffer.extend_from_slice(payload),
+                // The most common one in a single move of known size.
+                Ok(full) if flags == 0 => {
+                    let mut entry = [0; 2 + Datagram::INLINE];
+                    entry[1] = length;
+                    entry[2..].copy_from_slice(full);
+                    buffer.extend_from_slice(&entry);
+                }
+                _ => {
+                    put_entry(flags, attempt, length.into(), buffer);
+                    buffer.extend_from_slice(payload);
+                }
             }
         }
     }

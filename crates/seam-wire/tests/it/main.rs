@@ -1,4 +1,11 @@
 //! The tests of this crate, in one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap; clippy sees only those in test functions"
+)]
+
 mod model;
+mod peer;
 mod rules;
+mod vectors;
