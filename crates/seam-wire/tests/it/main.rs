@@ -5,6 +5,7 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod allocations;
 mod model;
 mod peer;
 mod rules;
