@@ -6,6 +6,8 @@
 )]
 
 mod allocations;
+mod credit;
+mod limits;
 mod model;
 mod peer;
 mod rules;
