@@ -30,6 +30,8 @@ pub(crate) struct Outbound {
     learned: Learned,
     /// Whether this connection has its FIN.
     fin_said: bool,
+    /// Whether it looked for more when there was no credit.
+    starved: bool,
     /// When HELLO is to be said again.
     pub(crate) hello_at: Option<Duration>,
     /// When something that is delayed will be due.
@@ -58,6 +60,7 @@ impl Outbound {
             left: VecDeque::new(),
             learned: Learned::default(),
             fin_said: false,
+            starved: false,
             hello_at: None,
             due: None,
             refused: false,
@@ -242,7 +245,8 @@ impl Outbound {
     fn take(&mut self, cx: &Context<'_>) {
         let Some(member) = &self.member else { return };
         let credit = self.sending.credit().min(TAKE);
-        if credit == 0 || !self.sending.is_connected() {
+        self.starved = credit == 0;
+        if self.starved || !self.sending.is_connected() {
             return;
         }
         let room = self.sending.room_bytes().min(TAKE_BYTES);
@@ -305,6 +309,15 @@ impl Outbound {
     /// Whether the peer has received everything that it was sent.
     pub(crate) fn is_received(&self) -> bool {
         self.sending.is_received()
+    }
+
+    /// Whether whoever drives has something to do here: what waits for credit, or a HELLO.
+    pub(crate) fn is_late(&self) -> bool {
+        self.hello_at.is_some()
+            || !self.left.is_empty()
+            || (self.starved && self.sending.credit() > 0)
+            || self.sending.ping_due()
+            || (self.sending.is_leaving() && !self.fin_said)
     }
 
     /// What a keep-alive tells.

@@ -51,9 +51,13 @@ impl Sender for LinkSender {
         let mut admission = self.port.admission();
         poll_fn(|cx| {
             let Some(remote) = &remote else { return admission.poll(batch, cx) };
-            let busy = remote.alarm.busy();
+            let (busy, bytes) = (remote.alarm.busy(), batch.bytes());
             let admitted = admission.poll(batch, cx);
-            remote.turn(By::Sender);
+            if remote.gathers(bytes - batch.bytes()) {
+                remote.alarm.call_driver();
+            } else {
+                remote.turn(By::Sender);
+            }
             drop(busy);
             admitted
         })

@@ -110,8 +110,9 @@ impl State {
         let first = self.next_number;
         self.next_number += number(count);
         let enveloped = batch.has_envelopes();
+        let alike = batch.alike().filter(|_| count == batch.len());
         let content = fill(batch, count, first, topic);
-        let run = Run { content, from: 0, len: count, first, enveloped };
+        let run = Run { content, from: 0, len: count, first, enveloped, alike };
         let (mut awaiting, mut groups, mut counted) = (0, 0usize, 0);
         for group in self.groups.values_mut().filter(|group| group.is_open()) {
             groups += 1;
