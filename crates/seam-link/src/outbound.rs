@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use seam_core::distributor::{Distributor, Lot, Member, Membership, Name, Wait};
+use seam_core::distributor::{Distributor, Lot, Member, Membership, Name, Port, Wait};
 use seam_core::{Action, Error, Event, Peer};
 use seam_wire::{
     Ack, DEFAULT_MAX_FRAME, Follow, Frame, Group, Hello, Learned, Outgoing, Parcel, Pong, Reject,
@@ -19,6 +19,8 @@ pub(crate) struct Outbound {
     pub(crate) channel: u8,
     shared: Arc<Shared>,
     distributor: Arc<Distributor>,
+    /// The only way into it, where it holds replies: it ends with the session.
+    replies: Option<Arc<Port>>,
     /// In the group that the peer receives for; from the first WELCOME on.
     member: Option<Member>,
     sending: Sending,
@@ -52,6 +54,7 @@ impl Outbound {
             sending: fresh(&shared),
             shared,
             distributor,
+            replies: None,
             member: None,
             resume: None,
             left: VecDeque::new(),
@@ -62,6 +65,16 @@ impl Outbound {
             due: None,
             refused: false,
         }
+    }
+
+    /// Replies to one caller, which come in by `port` alone.
+    pub(crate) fn of_replies(
+        channel: u8,
+        distributor: Arc<Distributor>,
+        port: Arc<Port>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { replies: Some(port), ..Self::new(channel, distributor, shared) }
     }
 
     /// What to say first on a connection that is bound to `binding`.
@@ -127,8 +140,7 @@ impl Outbound {
     pub(crate) fn on_reject(&mut self, reject: Reject, now: Duration) -> bool {
         match self.sending.on_reject(reject) {
             // Channels of replies are not begun again: whoever asked is gone.
-            Follow::Anew if self.channel > 0 => self.refused = true,
-            Follow::Lost if self.channel > 0 => {
+            Follow::Anew | Follow::Lost if self.channel > 0 => {
                 self.lose();
                 self.refused = true;
             }
@@ -278,6 +290,11 @@ impl Outbound {
                 true => member.report(&lost),
                 false => member.lose(),
             };
+        }
+        if let Some(port) = self.replies.take() {
+            self.distributor.close(Error::RequesterGone);
+            // Whoever waits for a receipt has it now.
+            drop(port.close());
         }
         if welcomed {
             self.shared.events().emit(Event::SessionLost { settled, unsettled });

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use seam_core::distributor::Distributor;
+use seam_core::distributor::{Distributor, Port};
 use seam_core::{Error, Event, Peer};
 use seam_wire::{
     Fault, FaultCode, Frame, Group, Header, Hello, Outgoing, Ping, Pong, Reject, WireError, header,
@@ -238,9 +238,13 @@ impl Remote {
     }
 
     /// A channel for replies to a caller of this peer.
-    pub(crate) fn open_channel(&self, channel: u8, distributor: Arc<Distributor>) {
+    pub(crate) fn open_channel(&self, channel: u8, distributor: Arc<Distributor>, port: Arc<Port>) {
         let mut state = lock(&self.state);
-        let mut outbound = Outbound::new(channel, distributor, self.shared.clone());
+        let shared = self.shared.clone();
+        let mut outbound = Outbound::of_replies(channel, distributor, port, shared);
+        if state.gone.is_some() {
+            return outbound.lose();
+        }
         if let Some(io) = &mut state.io {
             let hello = outbound.hello(&io.binding);
             Frame::Hello(hello).encode(channel, io.out.buffer());

@@ -320,7 +320,8 @@ impl State {
         }
         let theirs = self.accounts.iter().filter(|(_, account)| account.outbox == outbox);
         let theirs: Vec<(u64, usize)> = theirs.map(|(first, a)| (*first, a.len)).collect();
-        let closed = Error::Closed { endpoint: name.to_owned() };
+        let closed = || Error::Closed { endpoint: name.to_owned() };
+        let closed = self.closed.clone().unwrap_or_else(closed);
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
         let mut failed = BTreeMap::new();
         let mut unsent = BTreeMap::new();
