@@ -9,9 +9,15 @@ mod consumer;
 mod echo;
 mod producer;
 
+use std::future::pending;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use seam_core::{Connection, Event};
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 pub use books::Books;
 pub use consumer::consume;
@@ -44,10 +50,14 @@ pub struct Producer {
     pub name: String,
     /// How many messages, over all its runs.
     pub messages: u64,
-    /// Over how many keys.
+    /// Over how many keys; 0: without key.
     pub keys: u64,
     /// The least and the most bytes of a body; drawn from `seed`.
     pub body: (usize, usize),
+    /// How rare large bodies are: each is the smallest of so many draws.
+    pub draws: u32,
+    /// Whether what comes back is sent again.
+    pub resends: bool,
     /// Messages without receipt at most.
     pub under_way: usize,
     /// Of the sizes.
@@ -69,6 +79,8 @@ impl Producer {
             messages,
             keys: 64,
             body: (256, 256),
+            draws: 1,
+            resends: true,
             under_way: 1024,
             seed: 0,
         }
@@ -86,6 +98,8 @@ pub struct Consumer {
     pub name: String,
     /// Deliveries of one refill at most.
     pub refill: usize,
+    /// How long it works on each before it acknowledges it; zero: it acknowledges a refill at once.
+    pub work: Duration,
 }
 
 impl Consumer {
@@ -95,7 +109,7 @@ impl Consumer {
         folder: impl Into<PathBuf>,
         name: impl Into<String>,
     ) -> Self {
-        Self { uri: uri.into(), folder: folder.into(), name: name.into(), refill: 256 }
+        Self { uri: uri.into(), folder: folder.into(), name: name.into(), refill: 256, work: Duration::ZERO }
     }
 }
 
@@ -106,6 +120,17 @@ pub enum Said {
     Ready(Usage),
     /// So many messages have their receipt, or were settled.
     At(u64),
+    /// The connection was lost.
+    Disconnected,
+    /// It was made again.
+    Connected,
+    /// What it sent was unsettled when the peer had forgotten it.
+    SessionLost {
+        /// Datagrams that are done.
+        settled: u64,
+        /// Datagrams that may have arrived.
+        unsettled: u64,
+    },
     /// It has drained, and ends.
     Done(Summary),
 }
@@ -117,8 +142,18 @@ pub struct Summary {
     pub messages: u64,
     /// What the drain left: deliveries unsettled, datagrams not done.
     pub left: u64,
+    /// Messages that came back, however often.
+    pub returned: u64,
     /// The longest time, in seconds, between two messages.
     pub longest_silence: f64,
+    /// How long, in seconds, it took each time to be connected again.
+    pub outages: Vec<f64>,
+    /// Sessions that were lost.
+    pub sessions_lost: u64,
+    /// Deliveries that were revoked.
+    pub revoked: u64,
+    /// Tasks of the runtime that were left, beside the one that acts.
+    pub tasks: usize,
     /// What it held at the end.
     pub usage: Usage,
 }
@@ -129,41 +164,86 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Messages between two lines that say how far it is.
 const STEP: u64 = 100;
 /// How long a drain may take.
-const DRAIN: std::time::Duration = std::time::Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(60);
 
-/// Counts messages, and says so now and then.
-struct Progress<F> {
+/// Counts messages, and says so now and then. Shared by those that act at the same time.
+struct Progress<F>(Mutex<State<F>>);
+
+struct State<F> {
     say: F,
-    messages: u64,
-    last: Option<tokio::time::Instant>,
-    longest: std::time::Duration,
+    summary: Summary,
+    last: Option<Instant>,
+    lost_at: Option<Instant>,
 }
 
 impl<F: FnMut(&Said)> Progress<F> {
     fn new(mut say: F) -> Self {
         say(&Said::Ready(Usage::own().unwrap_or_default()));
-        Self { say, messages: 0, last: None, longest: std::time::Duration::ZERO }
+        let summary = Summary::default();
+        Self(Mutex::new(State { say, summary, last: None, lost_at: None }))
     }
 
-    fn add(&mut self, messages: u64) {
-        let now = tokio::time::Instant::now();
-        self.longest = self.longest.max(self.last.map_or(self.longest, |last| now - last));
-        self.last = Some(now);
-        let before = self.messages / STEP;
-        self.messages += messages;
-        if self.messages / STEP > before {
-            (self.say)(&Said::At(self.messages));
+    fn add(&self, messages: u64) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let silence = state.last.map_or(Duration::ZERO, |last| now - last).as_secs_f64();
+        state.last = Some(now);
+        state.summary.longest_silence = state.summary.longest_silence.max(silence);
+        let before = state.summary.messages / STEP;
+        state.summary.messages += messages;
+        let messages = state.summary.messages;
+        if messages / STEP > before {
+            (state.say)(&Said::At(messages));
         }
     }
 
-    fn finish(mut self, left: u64) -> Summary {
-        let summary = Summary {
-            messages: self.messages,
-            left,
-            longest_silence: self.longest.as_secs_f64(),
-            usage: Usage::own().unwrap_or_default(),
+    fn came_back(&self) {
+        self.state().summary.returned += 1;
+    }
+
+    /// Says what happens on `connection`, for ever.
+    async fn watch(&self, connection: &Connection) {
+        while let Some(event) = connection.next_event().await {
+            self.note(&event);
+        }
+        pending().await
+    }
+
+    fn note(&self, event: &Event) {
+        let mut state = self.state();
+        let said = match event {
+            Event::Disconnected { .. } => {
+                state.lost_at = Some(Instant::now());
+                Said::Disconnected
+            }
+            Event::Connected => {
+                let outage = state.lost_at.take().map(|lost| lost.elapsed().as_secs_f64());
+                state.summary.outages.extend(outage);
+                Said::Connected
+            }
+            Event::SessionLost { settled, unsettled } => {
+                Said::SessionLost { settled: *settled, unsettled: *unsettled }
+            }
+            _ => return,
         };
-        (self.say)(&Said::Done(summary.clone()));
-        summary
+        (state.say)(&said);
+    }
+
+    /// Ends what `connection` did; it was drained.
+    fn finish(self, connection: Connection, left: u64) -> Summary {
+        let statistics = connection.statistics();
+        drop(connection);
+        let mut state = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.summary.left = left;
+        state.summary.sessions_lost = statistics.sessions_lost;
+        state.summary.revoked = statistics.leases_lost;
+        state.summary.usage = Usage::own().unwrap_or_default();
+        state.summary.tasks = Handle::current().metrics().num_alive_tasks();
+        (state.say)(&Said::Done(state.summary.clone()));
+        state.summary
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<F>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -55,6 +55,8 @@ pub struct Ledger(Arc<Mutex<Book>>);
 struct Book {
     tally: Tally,
     log: Option<Log>,
+    /// Whether nothing is kept in memory.
+    forgets: bool,
 }
 
 /// What the sender was told of one attempt to send a message.
@@ -106,7 +108,19 @@ impl Ledger {
         let (log, entries) = Log::open(path.as_ref())?;
         let mut tally = Tally::default();
         entries.into_iter().for_each(|entry| tally.add(entry));
-        Ok(Self(Arc::new(Mutex::new(Book { tally, log: Some(log) }))))
+        Ok(Self(Arc::new(Mutex::new(Book { tally, log: Some(log), forgets: false }))))
+    }
+
+    /// A ledger that appends each event to the file at `path`, as [`Ledger::append_to`], and keeps none in
+    /// memory: for a process whose memory is measured. It counts nothing itself; [`Ledger::read`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::append_to`].
+    pub fn write_to(path: impl AsRef<Path>) -> io::Result<Self> {
+        let (log, _) = Log::open(path.as_ref())?;
+        let book = Book { tally: Tally::default(), log: Some(log), forgets: true };
+        Ok(Self(Arc::new(Mutex::new(book))))
     }
 
     /// Adds up the files of several processes, in the order of their times. A torn last line is left out.
@@ -201,7 +215,9 @@ impl Ledger {
             if let Some(log) = &mut book.log {
                 log.write(&entry);
             }
-            book.tally.add(entry);
+            if !book.forgets {
+                book.tally.add(entry);
+            }
         });
     }
 

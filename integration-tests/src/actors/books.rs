@@ -27,7 +27,7 @@ impl Books {
             file.is_some_and(|file| file.starts_with(&begins))
         };
         let run = 1 + self.files()?.iter().filter(|path| of_name(path)).count();
-        let ledger = Ledger::append_to(self.0.join(format!("{begins}{run}.jsonl")))?;
+        let ledger = Ledger::write_to(self.0.join(format!("{begins}{run}.jsonl")))?;
         Ok((ledger, u32::try_from(run).unwrap_or(u32::MAX)))
     }
 

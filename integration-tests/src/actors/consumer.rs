@@ -1,11 +1,15 @@
 //! An actor that receives.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use futures_util::join;
 use seam_conformance::ledger::{Ledger, Stamp};
-use seam_core::{Deliveries, Error, Receiver, Registry};
+use seam_core::{Deliveries, Delivery, Error, Receiver, Registry};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Books, Consumer, DRAIN, Failure, Progress, Said, Summary};
 
@@ -24,38 +28,93 @@ pub async fn consume(
     let (ledger, _) = Books::new(&job.folder).open(&job.name)?;
     let connection = registry.server(job.uri.as_str()).await?;
     let mut receiver = connection.receiver().await?;
-    let mut progress = Progress::new(say);
-    {
-        let taking = pin!(take(&mut receiver, job.refill, &ledger, &mut progress));
-        if let Either::Left((ended, _)) = select(taking, pin!(stop)).await {
-            ended?;
+    let progress = Progress::new(say);
+    let left = {
+        let acting = async {
+            let mut work = Work { job, ledger: &ledger, progress: &progress, at_it: VecDeque::new() };
+            {
+                let taking = pin!(work.take(&mut receiver));
+                if let Either::Left((ended, _)) = select(taking, pin!(stop)).await {
+                    ended?;
+                }
+            }
+            // What it is at goes to somebody else.
+            work.at_it.clear();
+            // What is on its way still comes while it drains.
+            let (drained, taken) = join!(connection.drain(DRAIN), work.take(&mut receiver));
+            taken?;
+            Ok::<u64, Failure>(drained?.unsettled)
+        };
+        match select(pin!(acting), pin!(progress.watch(&connection))).await {
+            Either::Left((left, _)) => left?,
+            Either::Right(((), _)) => unreachable!("it watches for ever"),
         }
-    }
-    let draining = connection.drain(DRAIN);
-    // What is on its way still comes while it drains.
-    let taking = take(&mut receiver, job.refill, &ledger, &mut progress);
-    let (drained, taken) = futures_util::join!(draining, taking);
-    taken?;
+    };
     ledger.flushed()?;
-    Ok(progress.finish(drained?.unsettled))
+    drop(receiver);
+    Ok(progress.finish(connection, left))
 }
 
-async fn take(
-    receiver: &mut Receiver,
-    refill: usize,
-    ledger: &Ledger,
-    progress: &mut Progress<impl FnMut(&Said)>,
-) -> Result<(), Error> {
-    let mut deliveries = Deliveries::new();
-    let mut settled: Vec<Stamp> = Vec::new();
-    while receiver.receive(refill, &mut deliveries).await? {
+struct Work<'a, F> {
+    job: &'a Consumer,
+    ledger: &'a Ledger,
+    progress: &'a Progress<F>,
+    /// What it works on, and until when.
+    at_it: VecDeque<(Instant, Delivery, Option<Stamp>)>,
+}
+
+impl<F: FnMut(&Said)> Work<'_, F> {
+    async fn take(&mut self, receiver: &mut Receiver) -> Result<(), Error> {
+        let mut deliveries = Deliveries::new();
+        loop {
+            let due = self.at_it.front().map(|(due, ..)| *due);
+            let more = match due {
+                None => receiver.receive(self.job.refill, &mut deliveries).await?,
+                Some(due) => {
+                    let receiving = pin!(receiver.receive(self.job.refill, &mut deliveries));
+                    match select(receiving, pin!(sleep_until(due))).await {
+                        Either::Left((more, _)) => more?,
+                        Either::Right(_) => {
+                            self.finish_one();
+                            continue;
+                        }
+                    }
+                }
+            };
+            if !more {
+                return Ok(());
+            }
+            match self.job.work {
+                Duration::ZERO => self.settle_all(&mut deliveries),
+                work => self.begin_all(&mut deliveries, Instant::now() + work),
+            }
+        }
+    }
+
+    fn settle_all(&self, deliveries: &mut Deliveries) {
+        let mut settled: Vec<Stamp> = Vec::new();
         while let Some(lent) = deliveries.lend() {
-            settled.extend(ledger.delivered(lent.view(), lent.note()));
+            settled.extend(self.ledger.delivered(lent.view(), lent.note()));
             lent.ack();
         }
         deliveries.publish();
-        progress.add(u64::try_from(settled.len()).unwrap_or(u64::MAX));
-        settled.drain(..).for_each(|stamp| ledger.settled(&stamp));
+        self.progress.add(u64::try_from(settled.len()).unwrap_or(u64::MAX));
+        settled.iter().for_each(|stamp| self.ledger.settled(stamp));
     }
-    Ok(())
+
+    fn begin_all(&mut self, deliveries: &mut Deliveries, due: Instant) {
+        while let Some(lent) = deliveries.lend() {
+            let stamp = self.ledger.delivered(lent.view(), lent.note());
+            self.at_it.push_back((due, lent.take(), stamp));
+        }
+    }
+
+    fn finish_one(&mut self) {
+        let Some((_, delivery, stamp)) = self.at_it.pop_front() else { return };
+        // One that was revoked comes again.
+        if delivery.ack().is_ok() {
+            stamp.iter().for_each(|stamp| self.ledger.settled(stamp));
+            self.progress.add(1);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! An actor that sends.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +10,7 @@ use futures_util::join;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use seam_conformance::ledger::{Ledger, Outcome, Stamp};
-use seam_core::{Batch, Error, Receipts, Registry, Sender, Ticket};
+use seam_core::{Batch, Connection, Error, Receipts, Registry, Sender, Ticket};
 
 use super::{Books, DRAIN, Failure, Producer, Progress, Said, Summary};
 
@@ -34,37 +34,65 @@ pub async fn produce(
     let (ledger, run) = books.open(&job.name)?;
     let connection = registry.client(job.uri.as_str()).await?;
     let is_stopped = AtomicBool::new(false);
+    let progress = Progress::new(say);
     let mut work = Work {
         job,
         sender: connection.sender().await?,
-        ledger,
+        ledger: ledger.clone(),
         random: StdRng::seed_from_u64(job.seed ^ next),
         next,
         run,
         again: VecDeque::new(),
         open: VecDeque::new(),
         under_way: 0,
-        progress: Progress::new(say),
+        progress: &progress,
         is_stopped: &is_stopped,
     };
-    let drained = {
-        let mut run = pin!(work.run());
-        match select(&mut run, pin!(stop)).await {
-            Either::Left((ended, _)) => {
-                ended?;
-                connection.drain(DRAIN).await?
-            }
-            Either::Right(((), _)) => {
-                is_stopped.store(true, Ordering::Relaxed);
-                // What is under way still gets its answer, by the drain if by nobody else.
-                let (drained, ended) = join!(connection.drain(DRAIN), run);
-                ended?;
-                drained?
-            }
+    let left = {
+        let watching = async {
+            let returns = take_back(&connection, &ledger, &progress);
+            join!(progress.watch(&connection), returns)
+        };
+        let sending = async {
+            let mut run = pin!(work.run());
+            let drained = match select(&mut run, pin!(stop)).await {
+                Either::Left((ended, _)) => {
+                    ended?;
+                    connection.drain(DRAIN).await?
+                }
+                Either::Right(((), _)) => {
+                    is_stopped.store(true, Ordering::Relaxed);
+                    // What is under way still gets its answer, by the drain if by nobody else.
+                    let (drained, ended) = join!(connection.drain(DRAIN), run);
+                    ended?;
+                    drained?
+                }
+            };
+            Ok::<usize, Failure>(drained.unsent.len())
+        };
+        match select(pin!(sending), pin!(watching)).await {
+            Either::Left((left, _)) => left?,
+            Either::Right(_) => unreachable!("it watches for ever"),
         }
     };
-    work.ledger.flushed()?;
-    Ok(work.progress.finish(u64::try_from(drained.unsent.len()).unwrap_or(u64::MAX)))
+    drop(work);
+    ledger.flushed()?;
+    Ok(progress.finish(connection, u64::try_from(left).unwrap_or(u64::MAX)))
+}
+
+/// Writes down what lost sessions give back behind its receipt, for ever.
+async fn take_back(
+    connection: &Connection,
+    ledger: &Ledger,
+    progress: &Progress<impl FnMut(&Said)>,
+) {
+    while let Some(returned) = connection.returned().await {
+        if let Some(stamp) = Stamp::of(returned.datagram().view()) {
+            ledger.outcome(&stamp, returned.fate().into());
+            progress.came_back();
+        }
+    }
+    pending().await
 }
 
 struct Work<'a, F> {
@@ -80,7 +108,7 @@ struct Work<'a, F> {
     again: VecDeque<Stamp>,
     open: VecDeque<(Ticket, Vec<Stamp>)>,
     under_way: usize,
-    progress: Progress<F>,
+    progress: &'a Progress<F>,
     is_stopped: &'a AtomicBool,
 }
 
@@ -125,6 +153,10 @@ impl<F: FnMut(&Said)> Work<'_, F> {
     }
 
     fn send_again(&mut self, stamp: Stamp) {
+        self.progress.came_back();
+        if !self.job.resends {
+            return;
+        }
         let attempt = stamp.attempt.saturating_add(1);
         self.again.push_back(stamp.with_attempt(attempt));
     }
@@ -136,23 +168,31 @@ impl<F: FnMut(&Said)> Work<'_, F> {
             let stamp = match self.again.pop_front() {
                 Some(stamp) => stamp,
                 None if self.next <= self.job.messages => {
-                    let (name, key) = (&self.job.name, self.next % self.job.keys.max(1));
-                    let stamp = Stamp::new(name, format!("key-{key}"), self.next);
+                    // Without key there is no order to keep: each is its own in the books.
+                    let key = self.next.checked_rem(self.job.keys).unwrap_or(self.next);
+                    let stamp = Stamp::new(&self.job.name, format!("key-{key}"), self.next);
                     self.next += 1;
                     stamp.with_attempt(self.run)
                 }
                 None => break,
             };
-            let (least, most) = self.job.body;
-            let size = self.random.random_range(least..=most);
-            let body: Vec<u8> = (0..size).map(|_| self.random.random()).collect();
+            let mut body = vec![0; self.size()];
+            self.random.fill(&mut body[..]);
             let key = stamp.key.clone();
             let (stamp, datagram) = stamp.datagram(&body);
             self.ledger.sent(&stamp);
-            batch.push(datagram.with_key(key));
+            batch.push(if self.job.keys > 0 { datagram.with_key(key) } else { datagram });
             stamps.push(stamp);
         }
         (batch, stamps)
+    }
+
+    /// Of the next body.
+    fn size(&mut self) -> usize {
+        let (least, most) = self.job.body;
+        let draws = 0..self.job.draws.max(1);
+        let drawn = draws.map(|_| self.random.random_range(least..=most));
+        drawn.min().unwrap_or(least)
     }
 
     /// Tells the ledger what became of the oldest ticket.
@@ -168,7 +208,8 @@ impl<F: FnMut(&Said)> Work<'_, F> {
                 }
                 Err(error) => {
                     self.ledger.outcome(&stamp, error.fate().into());
-                    if !self.is_stopped.load(Ordering::Relaxed) && !error.error().is_retryable() {
+                    let must = self.job.resends && !self.is_stopped.load(Ordering::Relaxed);
+                    if must && !error.error().is_retryable() {
                         return Err(error.error().clone());
                     }
                     self.send_again(stamp);

@@ -148,7 +148,11 @@ impl Tally {
                 match outcome {
                     Outcome::Receipted => message.receipted = true,
                     Outcome::NotSent => message.not_sent = true,
-                    Outcome::MaybeSent => message.maybe_sent = true,
+                    Outcome::MaybeSent => {
+                        message.maybe_sent = true;
+                        // A receipt before it is withdrawn: the message was given back.
+                        message.receipted = false;
+                    }
                 }
             }
             Event::Delivered { stamp: None, .. } => self.foreign += 1,

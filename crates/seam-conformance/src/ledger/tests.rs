@@ -153,6 +153,26 @@ fn doubt_is_counted_and_no_fault() {
 }
 
 #[test]
+fn what_is_given_back_behind_its_receipt_is_no_loss() {
+    let ledger = Ledger::new();
+    let (stamp, _) = sent(&ledger, 0);
+    ledger.outcome(&stamp, Outcome::MaybeSent);
+    check(&ledger, "sent 1 indeterminate 1");
+    ledger.outcome(&stamp.with_attempt(2), Outcome::Receipted);
+    check(&ledger, "sent 1 acknowledged 1 lost 1");
+}
+
+#[test]
+fn a_ledger_that_only_writes_is_counted_where_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.jsonl");
+    let ledger = Ledger::write_to(&path).unwrap();
+    sent(&ledger, 0);
+    check(&ledger, "");
+    check(&Ledger::read([&path]).unwrap(), "sent 1 acknowledged 1 lost 1");
+}
+
+#[test]
 fn a_stamp_travels_in_a_header_too() {
     let ledger = Ledger::new();
     let (stamp, datagram) = Stamp::new("p \t\"", "k", 0).put(Datagram::empty());
