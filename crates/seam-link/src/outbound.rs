@@ -306,6 +306,24 @@ impl Outbound {
         self.sending.is_welcomed().then(|| self.sending.expiry())
     }
 
+    /// What waits comes from `distributor` from now on, for the peer as a member of `group`. False where the
+    /// session has something of the old one in hand: it is lost then, and that goes to others.
+    pub(crate) fn move_to(&mut self, distributor: Arc<Distributor>, group: Option<&Group>) -> bool {
+        let free = self.sending.is_idle() && self.left.is_empty();
+        let member = self.member.take_if(|_| free && group.is_some());
+        let lost = self.member.is_some();
+        if lost {
+            self.lose();
+        }
+        self.distributor = distributor;
+        if let (Some(member), Some(group)) = (member, group) {
+            // It had nothing in hand.
+            let _ = member.lose();
+            self.join(group);
+        }
+        !lost
+    }
+
     /// Whether the peer has received everything that it was sent.
     pub(crate) fn is_received(&self) -> bool {
         self.sending.is_received()
