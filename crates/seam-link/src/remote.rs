@@ -441,8 +441,17 @@ impl State {
                     inbound.ack(&mut io.out);
                 }
             }
-            if io.out.pending() == 0 || !io.write(cx)? {
-                break;
+            match io.out.pending() {
+                0 => break,
+                _ => match io.write(cx) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(trouble) => {
+                        // What the peer said before it closed counts for more than that it did.
+                        self.read(remote, cx)?;
+                        return Err(trouble);
+                    }
+                },
             }
         }
         let received = self.outbound.iter().all(Outbound::is_received);
