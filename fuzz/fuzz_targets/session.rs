@@ -11,7 +11,8 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use seam_core::Datagram;
 use seam_wire::{
-    EnvelopeLimits, Frame, Header, Learned, Outgoing, Parcel, Receiving, Sending, Sink, Window, header,
+    EnvelopeLimits, Frame, Header, Learned, Outgoing, Parcel, Receiving, Sending, Sink, Window,
+    header,
 };
 
 fuzz_target!(|bytes: &[u8]| {
@@ -41,7 +42,13 @@ impl Sink for Got {
         self.0.push(number);
     }
 
-    fn datagram(&mut self, number: u64, _datagram: Datagram, _attempt: u32, _possible_duplicate: bool) {
+    fn datagram(
+        &mut self,
+        number: u64,
+        _datagram: Datagram,
+        _attempt: u32,
+        _possible_duplicate: bool,
+    ) {
         self.0.push(number);
     }
 }
@@ -51,8 +58,9 @@ impl Hostile {
         let mut sending = Sending::new([1; 16], Duration::from_secs(1), 4096);
         let hello = sending.hello([2; 16]);
         let window = Window::new(64, 1 << 16);
-        let mut receiving = Receiving::new(&hello, window, 4096, 1 << 16, EnvelopeLimits::default())
-            .expect("a first HELLO is welcome");
+        let mut receiving =
+            Receiving::new(&hello, window, 4096, 1 << 16, EnvelopeLimits::default())
+                .expect("a first HELLO is welcome");
         let welcome = receiving.welcome(Duration::from_secs(1), None);
         sending.on_welcome(&welcome, &mut Learned::default()).expect("it is in order");
         let content = vec![
@@ -63,7 +71,14 @@ impl Hostile {
         ];
         let range = 0..content.len();
         let content = Arc::new(content);
-        sending.admit(Parcel { token: 1, place: 0, content, range, attempt: 1, possible_duplicate: false });
+        sending.admit(Parcel {
+            token: 1,
+            place: 0,
+            content,
+            range,
+            attempt: 1,
+            possible_duplicate: false,
+        });
         let mut peer = Self { sending, receiving, learned: HashSet::new(), got: Got::default() };
         peer.transmit();
         peer
@@ -82,7 +97,9 @@ impl Hostile {
         let mut learned = Learned::default();
         let goes_on = match frame {
             Frame::Hello(hello) => match self.receiving.on_hello(&hello) {
-                Ok(()) => self.told(|receiving| Frame::Welcome(receiving.welcome(Duration::ZERO, None))),
+                Ok(()) => {
+                    self.told(|receiving| Frame::Welcome(receiving.welcome(Duration::ZERO, None)))
+                }
                 Err(_) => true,
             },
             Frame::Welcome(mut welcome) => {

@@ -112,7 +112,13 @@ impl Consumer {
         folder: impl Into<PathBuf>,
         name: impl Into<String>,
     ) -> Self {
-        Self { uri: uri.into(), folder: folder.into(), name: name.into(), refill: 256, work: Duration::ZERO }
+        Self {
+            uri: uri.into(),
+            folder: folder.into(),
+            name: name.into(),
+            refill: 256,
+            work: Duration::ZERO,
+        }
     }
 }
 

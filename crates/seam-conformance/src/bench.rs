@@ -105,11 +105,11 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) async fn client(&self, address: &str, parameters: &str) -> Check<Connection> {
-        self.open(End { address, side: Side::Client, is_pool: false }, parameters).await
+        self.open(End::of_hub(address, Side::Client), parameters).await
     }
 
     pub(crate) async fn server(&self, address: &str, parameters: &str) -> Check<Connection> {
-        self.open(End { address, side: Side::Server, is_pool: false }, parameters).await
+        self.open(End::of_hub(address, Side::Server), parameters).await
     }
 
     pub(crate) async fn open(&self, end: End<'_>, parameters: &str) -> Check<Connection> {
@@ -132,19 +132,29 @@ impl<'a> Bench<'a> {
 
     /// The same, with parameters of the client and of the server.
     pub(crate) async fn line_with(&self, client: &str, server: &str) -> Check<Line<'_>> {
-        self.connect(client, server, false).await
+        self.connect(client, server, End::new).await
     }
 
     /// The same, with a server that others may join or take over from.
     pub(crate) async fn shared_line(&self, server: &str) -> Check<Line<'_>> {
-        self.connect("", server, true).await
+        self.connect("", server, End::of_pool).await
     }
 
-    async fn connect(&self, client: &str, server: &str, is_pool: bool) -> Check<Line<'_>> {
+    /// The same, with a server that has more clients.
+    pub(crate) async fn hub_line(&self) -> Check<Line<'_>> {
+        self.connect("", "", End::of_hub).await
+    }
+
+    async fn connect(
+        &self,
+        client: &str,
+        server: &str,
+        end: for<'b> fn(&'b str, Side) -> End<'b>,
+    ) -> Check<Line<'_>> {
         let address = self.address()?;
-        let end = |side| End { address: &address, side, is_pool };
-        let server = self.open(end(Side::Server), server);
-        let (server, client) = join(server, self.open(end(Side::Client), client)).await;
+        let server = self.open(end(&address, Side::Server), server);
+        let client = self.open(end(&address, Side::Client), client);
+        let (server, client) = join(server, client).await;
         let (client, server) = (client?, server?);
         let receiver = self.receiver(&server).await?;
         let sender = self.sender(&client).await?;
@@ -154,7 +164,7 @@ impl<'a> Bench<'a> {
     /// One client, and servers with these parameters.
     pub(crate) async fn pool(&self, servers: &[&str]) -> Check<(Connection, Vec<Connection>)> {
         let address = self.address()?;
-        let end = |side| End { address: &address, side, is_pool: true };
+        let end = |side| End::of_pool(&address, side);
         let servers = servers.iter().map(|parameters| self.open(end(Side::Server), parameters));
         let client = self.open(end(Side::Client), "");
         let (servers, client) = join(try_join_all(servers), client).await;

@@ -33,7 +33,7 @@ impl<'a> Line<'a> {
 
     /// Opens another server of a shared line in place of the old one, which is given back.
     pub(crate) async fn replace_server(&mut self, parameters: &str) -> Check<Connection> {
-        let end = End { address: &self.address, side: Side::Server, is_pool: true };
+        let end = End::of_pool(&self.address, Side::Server);
         let server = self.bench.open(end, parameters).await?;
         self.receiver = self.bench.receiver(&server).await?;
         Ok(std::mem::replace(&mut self.server, server))

@@ -24,6 +24,24 @@ pub struct End<'a> {
     pub side: Side,
     /// Whether one client faces several servers: on links the client then listens and the servers dial.
     pub is_pool: bool,
+    /// Whether one server faces several clients, or is opened before its first: on links the server then
+    /// listens, whoever does otherwise.
+    pub is_hub: bool,
+}
+
+impl End<'_> {
+    /// One client and one server.
+    pub(crate) fn new(address: &str, side: Side) -> End<'_> {
+        End { address, side, is_pool: false, is_hub: false }
+    }
+
+    pub(crate) fn of_pool(address: &str, side: Side) -> End<'_> {
+        End { is_pool: true, ..End::new(address, side) }
+    }
+
+    pub(crate) fn of_hub(address: &str, side: Side) -> End<'_> {
+        End { is_hub: true, ..End::new(address, side) }
+    }
 }
 
 /// How to run the suite: what it cannot know by itself, since it has no runtime and no broker.

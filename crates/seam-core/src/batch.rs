@@ -161,6 +161,11 @@ impl Batch {
         Ticket { ranges, confirmed }
     }
 
+    /// The size of each, if it is known that all are alike.
+    pub(crate) fn alike(&self) -> Option<usize> {
+        (self.largest * self.len() == self.bytes).then_some(self.largest)
+    }
+
     pub(crate) fn largest(&self) -> usize {
         self.largest
     }

@@ -69,21 +69,16 @@ impl Datagram {
     #[must_use]
     #[inline]
     pub fn copy_from(tag: u16, payload: &[u8]) -> Self {
-        let mut datagram = Self { tag, ..Self::default() };
-        match u8::try_from(payload.len()) {
-            Ok(length) if payload.len() <= Self::INLINE => {
-                match <&[u8; Self::INLINE]>::try_from(payload) {
-                    Ok(full) => datagram.inline.0 = *full,
-                    Err(_) => datagram.inline.0[..payload.len()].copy_from_slice(payload),
-                }
-                datagram.form = Form::Inline(length);
+        let (inline, form) = match (<&[u8; Self::INLINE]>::try_from(payload), payload.len()) {
+            (Ok(full), _) => (Inline(*full), Form::Inline(64)),
+            (Err(_), length @ 0..=63) => {
+                let mut inline = Inline::default();
+                inline.0[..length].copy_from_slice(payload);
+                (inline, Form::Inline(u8::try_from(length).unwrap_or(0)))
             }
-            _ => {
-                datagram.shared = Some(Arc::new(Bytes::copy_from_slice(payload)));
-                datagram.form = Form::Shared;
-            }
-        }
-        datagram
+            _ => return Self::new(Bytes::copy_from_slice(payload)).with_tag(tag),
+        };
+        Self { inline, shared: None, envelope: None, form, tag }
     }
 
     /// Replaces the payload.

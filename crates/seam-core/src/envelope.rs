@@ -120,6 +120,11 @@ impl fmt::Debug for Id {
 }
 
 impl Envelope {
+    /// Whether no field is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == EMPTY
+    }
+
     /// Bytes of key, texts and headers: what credit in bytes counts beside the payload.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -176,7 +176,8 @@ pub struct Gate(Arc<Mutex<Paused>>);
 #[derive(Debug, Default)]
 struct Paused {
     paused: bool,
-    wakers: Vec<Waker>,
+    /// The receive that waits; a receiver has one at a time.
+    waker: Option<Waker>,
 }
 
 impl Gate {
@@ -184,18 +185,22 @@ impl Gate {
     pub fn pause(&self) {
         let mut gate = lock(&self.0);
         gate.paused = true;
-        let wakers = std::mem::take(&mut gate.wakers);
+        let waker = gate.waker.take();
         drop(gate);
-        wakers.into_iter().for_each(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Hands out deliveries again.
     pub fn resume(&self) {
         let mut gate = lock(&self.0);
         gate.paused = false;
-        let wakers = std::mem::take(&mut gate.wakers);
+        let waker = gate.waker.take();
         drop(gate);
-        wakers.into_iter().for_each(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Whether it hands out nothing now.
@@ -224,8 +229,9 @@ impl Gate {
         if gate.paused == paused {
             return Poll::Ready(());
         }
-        if !gate.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            gate.wakers.push(cx.waker().clone());
+        match &mut gate.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => gate.waker = Some(cx.waker().clone()),
         }
         Poll::Pending
     }

@@ -19,6 +19,7 @@ pub struct View<'a> {
 impl<'a> View<'a> {
     /// The tag.
     #[must_use]
+    #[inline]
     pub fn tag(self) -> u16 {
         self.tag
     }
@@ -32,6 +33,7 @@ impl<'a> View<'a> {
 
     /// The payload where it is already shared, so that a transport can send it by reference.
     #[must_use]
+    #[inline]
     pub fn payload_shared(self) -> Option<&'a Bytes> {
         self.shared
     }
@@ -44,8 +46,9 @@ impl<'a> View<'a> {
 
     /// Whether no field of the envelope is set; cheap.
     #[must_use]
+    #[inline]
     pub fn is_plain(self) -> bool {
-        self.envelope.is_none_or(|envelope| *envelope == EMPTY)
+        self.envelope.is_none_or(Envelope::is_empty)
     }
 
     /// The key.

@@ -11,7 +11,7 @@ use seam_wire::{Group, plain};
 
 /// The parameters of every link, for the [`Scheme`](seam_core::Scheme) of a carrier to repeat with its own:
 /// see [`parameters_with`].
-pub const PARAMETERS: [Parameter; 19] = [
+pub const PARAMETERS: [Parameter; 18] = [
     parameters::GROUP,
     parameters::PRIVATE,
     parameters::ROLE,
@@ -27,7 +27,6 @@ pub const PARAMETERS: [Parameter; 19] = [
     parameters::TOKEN_FILE,
     parameters::INSECURE,
     parameters::SESSION_EXPIRY,
-    parameters::REPLY_ANY,
     parameters::KEEP_ALIVE.with_default("5s"),
     parameters::MAX_MESSAGE.with_default("64MiB"),
     CONNECTIONS,
@@ -72,6 +71,7 @@ pub(crate) enum Wire {
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) wire: Wire,
+    pub(crate) side: Side,
     pub(crate) listens: bool,
     pub(crate) group: Group,
     pub(crate) credit: usize,
@@ -81,7 +81,6 @@ pub(crate) struct Config {
     pub(crate) session_expiry: Duration,
     pub(crate) keep_alive: Duration,
     pub(crate) connect_timeout: Duration,
-    pub(crate) reply_any: bool,
     pub(crate) insecure: bool,
     pub(crate) connections: usize,
     pub(crate) limits: Limits,
@@ -119,6 +118,7 @@ impl Config {
         };
         let config = Self {
             wire,
+            side,
             listens,
             group,
             credit: endpoint.count("credit").unwrap_or(usize::MAX),
@@ -128,7 +128,6 @@ impl Config {
             session_expiry: endpoint.duration("session_expiry").unwrap_or(Duration::MAX),
             keep_alive: endpoint.duration("keep_alive").unwrap_or(Duration::from_secs(5)),
             connect_timeout: endpoint.connect_timeout(),
-            reply_any: endpoint.flag("reply_any"),
             insecure: endpoint.flag("insecure"),
             connections: endpoint.count("connections").unwrap_or(usize::MAX),
             limits,
@@ -160,12 +159,19 @@ impl Config {
     pub(crate) fn capabilities(&self) -> Capabilities {
         let none =
             Capabilities::none().with_confirmation(self.confirm).with_limits(self.limits.clone());
-        if self.wire != Wire::Session {
-            return none.with(Capability::Peers, Support::Native);
-        }
+        let promised: Vec<Capability> = match self.wire {
+            Wire::Session => Capability::ALL.to_vec(),
+            Wire::Connect | Wire::Any => vec![Capability::Peers],
+        };
         let missing = [Capability::Replay, Capability::Store];
-        let all = Capability::ALL.into_iter().filter(|capability| !missing.contains(capability));
-        all.fold(none, |set, capability| set.with(capability, Support::Native))
+        let promised = promised.into_iter().filter(|capability| !missing.contains(capability));
+        // Whoever dials as a server knows its peers already: none will come to it.
+        let promised = promised.filter(|c| *c != Capability::Peers || !self.dials_as_server());
+        promised.fold(none, |set, capability| set.with(capability, Support::Native))
+    }
+
+    pub(crate) fn dials_as_server(&self) -> bool {
+        self.side == Side::Server && !self.listens
     }
 
     /// The token that both ends prove to know.

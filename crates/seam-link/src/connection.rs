@@ -59,7 +59,7 @@ impl LinkConnection {
             events: self.hub.events.clone(),
         };
         let port = Port::new(distributor.clone(), sending, self.hub.shared.clock().clone());
-        remote.open_channel(channel, distributor);
+        remote.open_channel(channel, distributor, port.clone());
         let known = Replier {
             reply_to: reply_to.into(),
             channel,
@@ -141,8 +141,8 @@ impl Connection for LinkConnection {
     }
 
     async fn accept(&self) -> Result<Option<Arc<dyn Connection>>> {
-        let listens = self.hub.peer.is_none() && self.hub.shared.context.side == Side::Server;
-        if !listens {
+        let config = &self.hub.shared.config;
+        if self.hub.peer.is_some() || config.side == Side::Client || !config.listens {
             return Err(self.unsupported(Capability::Peers));
         }
         self.hub.part()?;
@@ -186,9 +186,6 @@ impl Connection for LinkConnection {
             port.flush(until).await;
         }
         let (unsettled, unsent) = self.hub.end();
-        if unsettled > 0 {
-            self.hub.events.emit(Event::LeaseLost { count: unsettled });
-        }
         let (clock, until) = (self.hub.shared.clock(), until.max(self.soon()));
         if let Some(acceptor) = &self.acceptor {
             acceptor.leave(&self.hub);

@@ -18,6 +18,9 @@ use crate::config::Token;
 /// How long an end may take for each of its first frames.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Where both versions are welcome, whoever says nothing for so long is of version 1.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// A connection on which both ends said what they are.
 pub(crate) struct Established {
     pub(crate) stream: Box<dyn Stream>,
@@ -95,6 +98,18 @@ impl<'a> Greeting<'a> {
             (None, false) => {}
         }
         Ok(self.established(Speaks::Session { open, binding }, token.is_some()))
+    }
+
+    /// Whether the one who dialled says nothing at first: a session begins by speaking, version 1 need not.
+    pub(crate) async fn is_silent(&mut self) -> Result<bool> {
+        let until = self.clock.now().saturating_add(SILENCE);
+        let reading = self.link.stream.read_buf(&mut self.buffer);
+        match seam_core::clock::deadline(self.clock, until, reading).await {
+            Some(Ok(0)) => Err(self.lost(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
+            Some(Ok(_)) => Ok(false),
+            Some(Err(error)) => Err(self.lost(error)),
+            None => Ok(true),
+        }
     }
 
     /// What the one who dialled begins with.

@@ -163,13 +163,9 @@ impl Hub {
     fn forget(&self, remote: &Arc<Remote>) {
         let mut inner = lock(&self.inner);
         inner.remotes.retain(|known| !Arc::ptr_eq(known, remote));
-        let mut gone: Vec<Replier> = Vec::new();
-        let mut kept = Vec::new();
-        for replier in std::mem::take(&mut inner.repliers) {
-            let theirs = Arc::ptr_eq(&replier.remote, remote);
-            if theirs { gone.push(replier) } else { kept.push(replier) }
-        }
-        inner.repliers = kept;
+        let theirs = |replier: &mut Replier| Arc::ptr_eq(&replier.remote, remote);
+        let gone: Vec<Replier> = inner.repliers.extract_if(.., theirs).collect();
+        drop((inner, gone));
     }
 
     /// The peer of this id that has not gone.
@@ -283,8 +279,8 @@ impl Hub {
         for replier in repliers {
             drop(replier.port.close());
         }
-        self.ends.inbox.close();
-        self.ends.callers.all().iter().for_each(|inbox| inbox.close());
+        self.ends.inbox.end();
+        self.ends.callers.all().iter().for_each(|inbox| inbox.end());
         self.ends.distributor.close(self.shared.closed());
         self.stop.cancel();
         self.tasks.close();

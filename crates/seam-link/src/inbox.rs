@@ -216,6 +216,16 @@ impl Inbox {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// As [`Inbox::close`], and what is left of any session can neither be taken nor settled any more.
+    pub(crate) fn end(&self) {
+        self.close();
+        let feeds: Vec<Arc<Feed>> =
+            lock(&self.state).feeds.iter().map(|(_, queue)| queue.feed.clone()).collect();
+        for feed in feeds {
+            feed.revoke();
+        }
+    }
+
     /// Adds a session that receives.
     pub(crate) fn feed(
         self: &Arc<Self>,

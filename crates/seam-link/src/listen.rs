@@ -170,6 +170,11 @@ impl Acceptor {
             return Ok((hub.clone(), plainly(link)));
         }
         let mut greeting = Greeting::new(link, &*self.clock, &self.name);
+        if let Some(hub) = &plain
+            && greeting.is_silent().await?
+        {
+            return Ok((hub.clone(), greeting.plain()));
+        }
         let (open, body) = match greeting.first().await? {
             First::Session { open, body } => (open, body),
             First::Plain => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use seam_core::distributor::{Distributor, Lot, Member, Membership, Name, Wait};
+use seam_core::distributor::{Distributor, Lot, Member, Membership, Name, Port, Wait};
 use seam_core::{Action, Error, Event, Peer};
 use seam_wire::{
     Ack, DEFAULT_MAX_FRAME, Follow, Frame, Group, Hello, Learned, Outgoing, Parcel, Pong, Reject,
@@ -19,6 +19,8 @@ pub(crate) struct Outbound {
     pub(crate) channel: u8,
     shared: Arc<Shared>,
     distributor: Arc<Distributor>,
+    /// The only way into it, where it holds replies: it ends with the session.
+    replies: Option<Arc<Port>>,
     /// In the group that the peer receives for; from the first WELCOME on.
     member: Option<Member>,
     sending: Sending,
@@ -28,6 +30,8 @@ pub(crate) struct Outbound {
     learned: Learned,
     /// Whether this connection has its FIN.
     fin_said: bool,
+    /// Whether it looked for more when there was no credit.
+    starved: bool,
     /// When HELLO is to be said again.
     pub(crate) hello_at: Option<Duration>,
     /// When something that is delayed will be due.
@@ -50,15 +54,27 @@ impl Outbound {
             sending: fresh(&shared),
             shared,
             distributor,
+            replies: None,
             member: None,
             resume: None,
             left: VecDeque::new(),
             learned: Learned::default(),
             fin_said: false,
+            starved: false,
             hello_at: None,
             due: None,
             refused: false,
         }
+    }
+
+    /// Replies to one caller, which come in by `port` alone.
+    pub(crate) fn of_replies(
+        channel: u8,
+        distributor: Arc<Distributor>,
+        port: Arc<Port>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { replies: Some(port), ..Self::new(channel, distributor, shared) }
     }
 
     /// What to say first on a connection that is bound to `binding`.
@@ -124,8 +140,7 @@ impl Outbound {
     pub(crate) fn on_reject(&mut self, reject: Reject, now: Duration) -> bool {
         match self.sending.on_reject(reject) {
             // Channels of replies are not begun again: whoever asked is gone.
-            Follow::Anew if self.channel > 0 => self.refused = true,
-            Follow::Lost if self.channel > 0 => {
+            Follow::Anew | Follow::Lost if self.channel > 0 => {
                 self.lose();
                 self.refused = true;
             }
@@ -230,7 +245,8 @@ impl Outbound {
     fn take(&mut self, cx: &Context<'_>) {
         let Some(member) = &self.member else { return };
         let credit = self.sending.credit().min(TAKE);
-        if credit == 0 || !self.sending.is_connected() {
+        self.starved = credit == 0;
+        if self.starved || !self.sending.is_connected() {
             return;
         }
         let room = self.sending.room_bytes().min(TAKE_BYTES);
@@ -275,6 +291,11 @@ impl Outbound {
                 false => member.lose(),
             };
         }
+        if let Some(port) = self.replies.take() {
+            self.distributor.close(Error::RequesterGone);
+            // Whoever waits for a receipt has it now.
+            drop(port.close());
+        }
         if welcomed {
             self.shared.events().emit(Event::SessionLost { settled, unsettled });
         }
@@ -288,6 +309,15 @@ impl Outbound {
     /// Whether the peer has received everything that it was sent.
     pub(crate) fn is_received(&self) -> bool {
         self.sending.is_received()
+    }
+
+    /// Whether whoever drives has something to do here: what waits for credit, or a HELLO.
+    pub(crate) fn is_late(&self) -> bool {
+        self.hello_at.is_some()
+            || !self.left.is_empty()
+            || (self.starved && self.sending.credit() > 0)
+            || self.sending.ping_due()
+            || (self.sending.is_leaving() && !self.fin_said)
     }
 
     /// What a keep-alive tells.

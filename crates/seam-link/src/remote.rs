@@ -6,13 +6,13 @@
 
 use std::io::IoSlice;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use seam_core::distributor::Distributor;
+use seam_core::distributor::{Distributor, Port};
 use seam_core::{Error, Event, Peer};
 use seam_wire::{
     Fault, FaultCode, Frame, Group, Header, Hello, Outgoing, Ping, Pong, Reject, WireError, header,
@@ -39,6 +39,10 @@ pub(crate) struct Remote {
     pub(crate) alarm: Arc<Alarm>,
     /// Who asked for a turn while another had the lock.
     wanted: AtomicU8,
+    /// Whether the peer has received all that it was sent, so that what comes next goes at once.
+    idle: AtomicBool,
+    /// Bytes that were admitted since something was taken.
+    gathered: AtomicUsize,
     /// Told whenever a connection ended.
     ended: Notify,
 }
@@ -129,6 +133,8 @@ impl Remote {
             shared,
             alarm: Arc::default(),
             wanted: AtomicU8::new(0),
+            idle: AtomicBool::new(true),
+            gathered: AtomicUsize::new(0),
             ended: Notify::new(),
         })
     }
@@ -232,9 +238,13 @@ impl Remote {
     }
 
     /// A channel for replies to a caller of this peer.
-    pub(crate) fn open_channel(&self, channel: u8, distributor: Arc<Distributor>) {
+    pub(crate) fn open_channel(&self, channel: u8, distributor: Arc<Distributor>, port: Arc<Port>) {
         let mut state = lock(&self.state);
-        let mut outbound = Outbound::new(channel, distributor, self.shared.clone());
+        let shared = self.shared.clone();
+        let mut outbound = Outbound::of_replies(channel, distributor, port, shared);
+        if state.gone.is_some() {
+            return outbound.lose();
+        }
         if let Some(io) = &mut state.io {
             let hello = outbound.hello(&io.binding);
             Frame::Hello(hello).encode(channel, io.out.buffer());
@@ -254,6 +264,13 @@ impl Remote {
     /// Something was settled: whoever drives is to tell it.
     pub(crate) fn kick(&self) {
         self.alarm.ring();
+    }
+
+    /// Whether what was just admitted, of `bytes` bytes, waits for more: what follows an idle time goes at
+    /// once; behind it, what comes is gathered until it is worth a write, or nobody adds to it.
+    pub(crate) fn gathers(&self, bytes: usize) -> bool {
+        let gathered = self.gathered.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        gathered < ENOUGH && !self.idle.load(Ordering::Relaxed)
     }
 
     /// Does what there is to do, now, unless another is at it, who then does it.
@@ -404,30 +421,33 @@ impl State {
         }
         self.read(remote, cx)?;
         let Some(io) = &mut self.io else { return Ok(()) };
-        // What follows an idle time goes at once; behind it, what comes is gathered until nobody adds to it.
-        let idle = self.outbound.iter().all(Outbound::is_received);
+        if by == By::Waiter {
+            let late = io.out.pending() > 0
+                || remote.gathered.load(Ordering::Relaxed) > 0
+                || self.inbound.iter().any(Inbound::ack_due)
+                || self.outbound.iter().any(Outbound::is_late);
+            if late {
+                remote.alarm.call_driver();
+            }
+            return Ok(());
+        }
+        remote.gathered.store(0, Ordering::Relaxed);
         loop {
             for outbound in &mut self.outbound {
                 outbound.fill(&mut io.out, cx);
             }
-            let now = match by {
-                By::Driver => true,
-                By::Sender => idle || io.out.pending() >= ENOUGH,
-                By::Waiter => io.out.pending() >= ENOUGH,
-            };
-            if now && (by == By::Driver || io.out.pending() > 0) {
+            if by == By::Driver || io.out.pending() > 0 {
                 for inbound in self.inbound.iter_mut().filter(|inbound| inbound.ack_due()) {
                     inbound.ack(&mut io.out);
                 }
             }
-            if !now || io.out.pending() == 0 || !io.write(cx)? {
+            if io.out.pending() == 0 || !io.write(cx)? {
                 break;
             }
         }
-        let late = io.out.pending() > 0
-            || self.inbound.iter().any(Inbound::ack_due)
-            || self.outbound.iter().any(|outbound| outbound.hello_at.is_some());
-        if late && by != By::Driver {
+        let received = self.outbound.iter().all(Outbound::is_received);
+        remote.idle.store(received, Ordering::Relaxed);
+        if self.outbound.iter().any(|outbound| outbound.hello_at.is_some()) {
             remote.alarm.call_driver();
         }
         Ok(())

@@ -8,8 +8,8 @@ pub use open::{Group, Offers, Open, Prove};
 pub use progress::{Ack, Ping, Pong, Progress, Released};
 pub use session::{Hello, Reject, Welcome};
 
-use crate::number::{Rest, put_text};
-use crate::{FaultCode, Header, WireError};
+use crate::number::{Rest, put_text, wide};
+use crate::{CONTROL_LIMIT, FaultCode, Header, WireError};
 
 /// The version of the wire that this module writes.
 pub(crate) const VERSION: u16 = 2;
@@ -81,10 +81,14 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// [`WireError::Malformed`]: an unknown type, cut short, too long, or not in the one form that it has.
+    /// [`WireError::TooLarge`] above [`CONTROL_LIMIT`]; [`WireError::Malformed`]: an unknown type, cut short, with
+    /// bytes left, or not in the one form that it has.
     pub fn decode(kind: u8, body: &[u8]) -> Result<Self, WireError> {
         let name = name(kind)
             .ok_or_else(|| WireError::malformed("frame", format!("unknown type {kind}")))?;
+        if body.len() > CONTROL_LIMIT {
+            return Err(WireError::TooLarge { size: wide(body.len()), limit: wide(CONTROL_LIMIT) });
+        }
         Self::read(kind, &mut Rest(body)).map_err(|reason| WireError::malformed(name, reason))
     }
 

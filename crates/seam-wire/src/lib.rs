@@ -11,6 +11,57 @@
 //!   sender is known to have it.
 //! - [`Outgoing`] is what waits to be written on one connection.
 //! - [`Proof`] and [`ResumeProof`] show that an end knows a secret, without sending it.
+//!
+//! ```
+//! use std::{ops::Range, sync::Arc, time::Duration};
+//!
+//! use bytes::Bytes;
+//! use seam_core::Datagram;
+//! use seam_wire::{
+//!     EnvelopeLimits, Header, Learned, Outgoing, Parcel, Receiving, Sending, Sink, Window, header,
+//! };
+//!
+//! struct Print(Bytes);
+//!
+//! impl Sink for Print {
+//!     fn slice(&mut self, number: u64, _tag: u16, at: Range<usize>) {
+//!         println!("{number}: {:?}", &self.0[at]);
+//!     }
+//!
+//!     fn datagram(&mut self, number: u64, datagram: Datagram, _attempt: u32, _possible_duplicate: bool) {
+//!         println!("{number}: {:?}", datagram.payload());
+//!     }
+//! }
+//!
+//! // HELLO and WELCOME, which a link writes as frames.
+//! let expiry = Duration::from_secs(300);
+//! let mut sending = Sending::new([1; 16], expiry, 1 << 20);
+//! let hello = sending.hello([2; 16]);
+//! let window = Window::new(4096, 1 << 20);
+//! let mut receiving =
+//!     Receiving::new(&hello, window, 1 << 20, 64 << 20, EnvelopeLimits::default()).unwrap();
+//! let mut learned = Learned::default();
+//! sending.on_welcome(&receiving.welcome(expiry, None), &mut learned).unwrap();
+//!
+//! // DATA: two datagrams in one frame.
+//! let content = Arc::new(vec![Datagram::new("12 apples"), Datagram::new("3 pears").with_key("c-7")]);
+//! let parcel =
+//!     Parcel { token: 1, place: 0, content, range: 0..2, attempt: 1, possible_duplicate: false };
+//! assert_eq!(sending.admit(parcel), 2);
+//! let mut out = Outgoing::new();
+//! sending.transmit(0, &mut out, 64 << 10);
+//! let frame = Bytes::copy_from_slice(out.buffer());
+//! let body = header(&frame, 1 << 20).unwrap().unwrap().body;
+//! receiving.on_data(&frame, Header::SIZE..Header::SIZE + body, &mut Print(frame.clone())).unwrap();
+//!
+//! // ACK: both are done.
+//! receiving.done(1..3);
+//! # out.clear();
+//! receiving.ack(0, &mut out);
+//! # let seam_wire::Frame::Ack(ack) = seam_wire::Frame::decode(7, &out.buffer()[8..]).unwrap() else { panic!() };
+//! sending.on_ack(&ack, &mut learned).unwrap();
+//! assert_eq!(learned.done, [(1, 0..2)]);
+//! ```
 
 #[macro_use]
 mod mutant;

@@ -190,10 +190,14 @@ impl Sending {
         // What an earlier connection was told does not bind this one: the receiving half may have gone back to
         // what its journal holds.
         self.progress = Progress { settled: self.acked, ..Progress::default() };
-        self.cursor = if mutant!(ResumeWithoutDedup) { self.acked + 1 } else { welcome.next };
+        self.cursor = welcome.next;
         self.connected = true;
         self.ping_due = std::mem::replace(&mut self.welcomed, true);
-        Ok(self.on_ack(&welcome.ack, learned)?)
+        self.on_ack(&welcome.ack, learned)?;
+        if mutant!(ResumeWithoutDedup) {
+            self.cursor = self.acked + 1;
+        }
+        Ok(())
     }
 
     fn agree_on_frames(&mut self, max_frame: usize) -> Result<(), WireError> {

@@ -30,7 +30,7 @@ pub(crate) fn missing() -> Option<String> {
 }
 
 fn uri(program: Program, port: u16) -> String {
-    let wire = if program == Program::Connect { "?wire=connect" } else { "" };
+    let wire = if program == Program::Connect { "?wire=connect" } else { "?credit=16384" };
     format!("tcp://127.0.0.1:{port}/bench{wire}")
 }
 

@@ -31,7 +31,8 @@ pub async fn consume(
     let progress = Progress::new(say);
     let left = {
         let acting = async {
-            let mut work = Work { job, ledger: &ledger, progress: &progress, at_it: VecDeque::new() };
+            let mut work =
+                Work { job, ledger: &ledger, progress: &progress, at_it: VecDeque::new() };
             {
                 let taking = pin!(work.take(&mut receiver));
                 if let Either::Left((ended, _)) = select(taking, pin!(stop)).await {

@@ -124,7 +124,7 @@ pub(crate) async fn a_dropped_wait_for_receipts_keeps_the_ticket(bench: &Bench<'
 pub(crate) async fn a_dropped_opening_leaves_nothing_behind(bench: &Bench<'_>) -> Check {
     let address = bench.address()?;
     for side in [Side::Server, Side::Client] {
-        let uri = bench.uri(End { address: &address, side, is_pool: false }, "")?;
+        let uri = bench.uri(End::of_hub(&address, side), "")?;
         match side {
             Side::Server => drop(poll_and_drop(bench.registry.server(uri.as_str()))),
             Side::Client => drop(poll_and_drop(bench.registry.client(uri.as_str()))),

@@ -118,7 +118,7 @@ pub(crate) async fn a_drain_ends_a_receive_that_waits(bench: &Bench<'_>) -> Chec
 }
 
 pub(crate) async fn a_connection_lives_as_long_as_its_sender(bench: &Bench<'_>) -> Check {
-    let mut line = bench.line().await?;
+    let mut line = bench.hub_line().await?;
     let second = line.client.clone();
     let sender = bench.sender(&second).await?;
     let other = bench.client(&line.address, "").await?;

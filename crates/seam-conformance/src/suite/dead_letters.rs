@@ -13,9 +13,8 @@ use crate::suite::needs;
 
 /// A line whose server sends its dead letters to the other.
 async fn with_dead_letters<'a>(bench: &'a Bench<'a>, more: &str) -> Check<(Line<'a>, Line<'a>)> {
-    let letters = bench.line().await?;
-    let uri =
-        bench.uri(End { address: &letters.address, side: Side::Client, is_pool: false }, "")?;
+    let letters = bench.hub_line().await?;
+    let uri = bench.uri(End::of_hub(&letters.address, Side::Client), "")?;
     let server = format!("dead_letter={}{more}", encode(&uri));
     let line = bench.line_with("", &server).await?;
     Ok((line, letters))

@@ -1,9 +1,10 @@
 //! Deadlines: what has no receipt in time comes back, with its fate.
 
-use seam_core::{Batch, Capability, Confirmation, Error, Fate};
+use seam_core::{Batch, Capability, Confirmation, Error, Fate, Side};
 
 use crate::bench::{Bench, has};
 use crate::ledger::Outcome;
+use crate::options::End;
 use crate::report::{Check, Stop, ensure};
 
 /// The first parameters of a client that waits only a moment.
@@ -135,11 +136,10 @@ pub(crate) async fn withdrawing_answers_for_each_datagram(bench: &Bench<'_>) -> 
 pub(crate) async fn what_is_given_back_in_doubt_is_counted(bench: &Bench<'_>) -> Check {
     let settled = "confirm=settled";
     let address = bench.address()?;
-    let end =
-        crate::options::End { address: &address, side: seam_core::Side::Client, is_pool: false };
+    let end = End::new(&address, Side::Client);
     let both = format!("{}&{settled}", impatient(bench));
     let can = bench.takes("confirm")?
-        && bench.registry.endpoint(bench.uri(end, settled)?.as_str()).is_ok();
+        && bench.registry.check(bench.uri(end, settled)?.as_str(), Side::Client).is_ok();
     let parameters = if can { both } else { impatient(bench) };
     let mut line = bench.line_with(&parameters, "").await?;
     let (stamp, datagram) = bench.message("line", "k", false);

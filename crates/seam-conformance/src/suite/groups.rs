@@ -173,7 +173,7 @@ pub(crate) async fn a_replay_reaches_back(bench: &Bench<'_>) -> Check {
     line.settle().await?;
     bench.ledger.expect_group("replay");
     let group = if line.has(Capability::Private) { "private" } else { "group=replay" };
-    let end = End { address: &line.address, side: Side::Server, is_pool: true };
+    let end = End::of_pool(&line.address, Side::Server);
     let server = bench.open(end, &format!("{group}&from=earliest")).await?;
     let mut receiver = bench.receiver(&server).await?;
     for _ in 0..11 {

@@ -182,7 +182,7 @@ pub(crate) async fn what_is_no_request_cannot_be_replied_to(bench: &Bench<'_>) -
 }
 
 pub(crate) async fn the_request_of_a_requester_that_is_gone_is_done(bench: &Bench<'_>) -> Check {
-    let mut line = bench.line().await?;
+    let mut line = bench.hub_line().await?;
     needs!(line, Reply);
     let requester = bench.client(&line.address, "").await?;
     let asked = requester.request(Datagram::new("?"), bench.options.moment());

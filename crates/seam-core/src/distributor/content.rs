@@ -17,11 +17,21 @@ pub(crate) struct Run {
     pub(crate) first: u64,
     /// Whether some datagram has an envelope, and so may have a key, a time or an expiry.
     pub(crate) enveloped: bool,
+    /// The size of each, where all are alike.
+    pub(crate) alike: Option<usize>,
 }
 
 impl Run {
     pub(crate) fn items(&self) -> &[Datagram] {
         &self.content[self.from..self.from + self.len]
+    }
+
+    /// Bytes of `range` of its datagrams.
+    pub(crate) fn bytes(&self, range: std::ops::Range<usize>) -> usize {
+        match self.alike {
+            Some(size) => size * range.len(),
+            None => bytes(&self.items()[range]),
+        }
     }
 
     /// Takes the first `len` off.
@@ -91,6 +101,14 @@ impl Taken {
         match self {
             Self::Run(run) => run.items(),
             Self::Single(single) => std::slice::from_ref(&single.datagram),
+        }
+    }
+
+    /// Bytes of `range` of its datagrams.
+    pub(crate) fn bytes(&self, range: std::ops::Range<usize>) -> usize {
+        match self {
+            Self::Run(run) => run.bytes(range),
+            Self::Single(_) => bytes(&self.items()[range]),
         }
     }
 

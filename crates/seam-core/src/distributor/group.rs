@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use slab::Slab;
 
-use super::content::{Run, Single, Taken, Undone, bytes};
+use super::content::{Run, Single, Taken, Undone};
 use super::lot::{Bits, Lot};
 use crate::driver::Board;
 use crate::{Clock, Datagram, Timestamp};
@@ -439,7 +439,7 @@ impl Group {
             }
             let Some(m) = self.members.get_mut(&member) else { return };
             let room = (max - found.count).min(m.credit - m.unsettled).min(run.len);
-            let (count, size) = m.fitting(&run.items()[..room]);
+            let (count, size) = m.fitting(run, room);
             if count == 0 {
                 m.full = true;
                 return;
@@ -596,12 +596,13 @@ impl Member {
         self.unsettled == 0 || self.unsettled_bytes.saturating_add(size) <= self.credit_bytes
     }
 
-    /// How many of `items` fit the credit in bytes, and their bytes.
-    fn fitting(&self, items: &[Datagram]) -> (usize, usize) {
-        let all = bytes(items);
-        if self.unsettled_bytes + all <= self.credit_bytes {
-            return (items.len(), all);
+    /// How many of the first `room` of a run fit the credit in bytes, and their bytes.
+    fn fitting(&self, run: &Run, room: usize) -> (usize, usize) {
+        let all = run.bytes(0..room);
+        if self.unsettled_bytes.saturating_add(all) <= self.credit_bytes {
+            return (room, all);
         }
+        let items = &run.items()[..room];
         let (mut count, mut size) = (0, 0);
         for item in items {
             let next = size + item.view().size();

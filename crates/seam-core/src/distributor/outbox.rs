@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use super::Sending;
-use super::content::bytes;
 use super::state::After;
 use crate::driver::Ticket;
 use crate::{Batch, Confirmation, Datagram, Error, Events, Fate, Receipts, SendError};
@@ -188,13 +187,13 @@ pub(crate) fn settle(
     outboxes: &mut BTreeMap<u64, Outbox>,
     asking: &mut usize,
     first: u64,
-    items: &[Datagram],
+    (items, bytes): (&[Datagram], usize),
     after: &mut After,
 ) {
     let Some((&base, account)) = accounts.range_mut(..=first).next_back() else { return };
     let (mut count, mut size) = (items.len(), 0);
     match &mut account.owed {
-        None => size = bytes(items),
+        None => size = bytes,
         Some(owed) => {
             count = 0;
             let from = usize::try_from(first - base).unwrap_or(usize::MAX);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use super::content::{Taken, Undone, bytes, number};
+use super::content::{Taken, Undone, number};
 use super::group::{Found, Name, Now};
 use super::hook::Hook;
 use super::outbox::settle;
@@ -197,8 +197,9 @@ impl State {
                 continue;
             }
             let items = &taken.items()[from - begin..end - begin];
-            let size = bytes(items);
-            settle(accounts, outboxes, asking, taken.first() + number(from - begin), items, after);
+            let size = taken.bytes(from - begin..end - begin);
+            let first = taken.first() + number(from - begin);
+            settle(accounts, outboxes, asking, first, (items, size), after);
             group.uncharge(member, items.len(), size);
             group.outcomes += number(items.len());
             group.outcome_bytes += number(size);

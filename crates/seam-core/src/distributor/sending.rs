@@ -110,8 +110,9 @@ impl State {
         let first = self.next_number;
         self.next_number += number(count);
         let enveloped = batch.has_envelopes();
+        let alike = batch.alike().filter(|_| count == batch.len());
         let content = fill(batch, count, first, topic);
-        let run = Run { content, from: 0, len: count, first, enveloped };
+        let run = Run { content, from: 0, len: count, first, enveloped, alike };
         let (mut awaiting, mut groups, mut counted) = (0, 0usize, 0);
         for group in self.groups.values_mut().filter(|group| group.is_open()) {
             groups += 1;
@@ -319,7 +320,8 @@ impl State {
         }
         let theirs = self.accounts.iter().filter(|(_, account)| account.outbox == outbox);
         let theirs: Vec<(u64, usize)> = theirs.map(|(first, a)| (*first, a.len)).collect();
-        let closed = Error::Closed { endpoint: name.to_owned() };
+        let closed = || Error::Closed { endpoint: name.to_owned() };
+        let closed = self.closed.clone().unwrap_or_else(closed);
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
         let mut failed = BTreeMap::new();
         let mut unsent = BTreeMap::new();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::content::{Taken, Undone};
+use super::content::{Taken, Undone, bytes};
 use super::group::{Group, Now};
 use super::outbox::{self, Account, Outbox};
 use crate::driver::Harvest;
@@ -182,7 +182,7 @@ impl State {
             &mut self.outboxes,
             &mut self.asking,
             first,
-            items,
+            (items, bytes(items)),
             after,
         );
     }

@@ -10,7 +10,7 @@ impl Receiving {
     /// These numbers are done. Those that have an outcome, or never came, are passed over.
     pub fn done(&mut self, numbers: Range<u64>) {
         let numbers = numbers.start..numbers.end.min(self.next);
-        if !self.fragmented.is_empty() {
+        if !self.fragmented.is_empty() && !numbers.is_empty() {
             self.done_fragments(&numbers);
         }
         self.finish(numbers, true);

@@ -5,6 +5,9 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod allocations;
+mod credit;
+mod limits;
 mod model;
 mod peer;
 mod rules;

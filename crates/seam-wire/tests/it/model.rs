@@ -30,6 +30,27 @@ pub(crate) enum Broken {
     OldReaderStays,
 }
 
+/// What happened in a world, so that nobody believes in a model that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lived {
+    datagrams: u64,
+    /// Delivered more than once: after a retry, or since a session was lost.
+    repeated: u64,
+    resumed: u64,
+    lost_sessions: u64,
+    ended_sessions: u64,
+}
+
+impl Lived {
+    fn add(&mut self, other: &Self) {
+        self.datagrams += other.datagrams;
+        self.repeated += other.repeated;
+        self.resumed += other.resumed;
+        self.lost_sessions += other.lost_sessions;
+        self.ended_sessions += other.ended_sessions;
+    }
+}
+
 /// Commands in one life of a world, before it must come to rest.
 const EPISODE: u64 = 2_000;
 
@@ -37,16 +58,19 @@ const EPISODE: u64 = 2_000;
 fn every_invariant_holds_under_every_fault() {
     let seed = number("SEAM_SEED", 1);
     let commands = number("SEAM_COMMANDS", 1_000_000);
-    let mut datagrams = 0;
+    let mut total = Lived::default();
     for episode in 0..commands.div_ceil(EPISODE) {
         match World::live(seed + episode, EPISODE, Broken::Nothing) {
-            Ok(done) => datagrams += done,
+            Ok(lived) => total.add(&lived),
             Err(failure) => {
                 panic!("SEAM_SEED={} SEAM_COMMANDS={EPISODE}: {failure}", seed + episode)
             }
         }
     }
-    println!("session_model seed {seed} commands {commands} datagrams {datagrams} lost 0");
+    println!("session_model seed {seed} commands {commands} lost 0 {total:?}");
+    let Lived { datagrams, repeated, resumed, lost_sessions, ended_sessions } = total;
+    let all = [datagrams, repeated, resumed, lost_sessions, ended_sessions];
+    assert!(commands < 100_000 || all.iter().all(|count| *count > 0), "something never happens");
 }
 
 /// How many commands it takes until an invariant notices, from a fixed seed on.

@@ -157,3 +157,22 @@ pub(crate) fn drain(out: &mut Outgoing) -> Vec<u8> {
     }
     bytes
 }
+
+pub(crate) fn plain(count: usize) -> Vec<Datagram> {
+    (0..count).map(|number| Datagram::new(number.to_string())).collect()
+}
+
+pub(crate) fn wide() -> Window {
+    Window::new(100, 1 << 20)
+}
+
+/// With its type and body, each frame that was written.
+pub(crate) fn frames(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    let mut rest = bytes;
+    while let Some(header) = seam_wire::header(rest, 1 << 20).unwrap() {
+        frames.push((header.kind, rest[8..8 + header.body].to_vec()));
+        rest = &rest[8 + header.body..];
+    }
+    frames
+}

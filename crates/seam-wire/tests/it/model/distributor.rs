@@ -184,8 +184,8 @@ impl Distributor {
         taken
     }
 
-    /// A receiving end got entry `index` of a session.
-    pub(crate) fn delivered(&mut self, flight: &Flight, index: usize) -> Checked {
+    /// A receiving end got entry `index` of a session; whether some end got its datagram before.
+    pub(crate) fn delivered(&mut self, flight: &Flight, index: usize) -> Result<bool, String> {
         let item = flight.sequence[index].item;
         if !flight.ended && self.items[item].place != Place::InFlight(flight.session) {
             return Err(format!(
@@ -200,7 +200,7 @@ impl Distributor {
             }
             self.first.insert(key, item);
         }
-        Ok(())
+        Ok(!first)
     }
 
     pub(crate) fn learned(&mut self, flight: &mut Flight, learned: &Learned, now: u64) -> Checked {

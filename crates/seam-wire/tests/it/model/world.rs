@@ -8,11 +8,11 @@ use std::collections::HashMap;
 
 use seam_wire::{Hello, Sending};
 
-use super::Broken;
 use super::distributor::{Checked, Distributor, Flight};
 use super::member::{Member, Sid};
 use super::pipe::Pipe;
 use super::random::Random;
+use super::{Broken, Lived};
 
 pub(crate) struct World {
     random: Random,
@@ -30,6 +30,7 @@ pub(crate) struct World {
     hellos: Vec<(usize, Hello)>,
     /// How often what is rare happens, in percent.
     rage: u64,
+    lived: Lived,
 }
 
 /// A session at its sending end.
@@ -61,15 +62,16 @@ const EXPIRY: u64 = 60_000;
 const PATIENCE: u64 = 100;
 
 impl World {
-    /// Lives through `commands`, then comes to rest. Gives how many datagrams are done.
-    pub(crate) fn live(seed: u64, commands: u64, broken: Broken) -> Result<usize, String> {
+    /// Lives through `commands`, then comes to rest. Tells what happened.
+    pub(crate) fn live(seed: u64, commands: u64, broken: Broken) -> Result<Lived, String> {
         let mut world = Self::new(seed, broken);
         for command in 0..commands {
             let result = world.command().and_then(|()| world.check());
             result.map_err(|failure| format!("after {command} commands: {failure}"))?;
         }
         world.come_to_rest()?;
-        Ok(world.distributor.done)
+        world.lived.datagrams = u64::try_from(world.distributor.done).unwrap();
+        Ok(world.lived)
     }
 
     fn new(seed: u64, broken: Broken) -> Self {
@@ -89,6 +91,7 @@ impl World {
             sessions: 0,
             hellos: Vec::new(),
             rage,
+            lived: Lived::default(),
             random,
         }
     }

@@ -147,7 +147,8 @@ impl World {
         if self.connections.is_empty() {
             return Ok(());
         }
-        let place = self.random.index(self.connections.len());
+        let from = self.connections.len().saturating_sub(4);
+        let place = from + self.random.index(self.connections.len() - from);
         let (sender, receiver) = (self.random.chance(60), self.random.chance(60));
         // A sender may also take a slow connection for dead.
         if sender && self.random.chance(20) {

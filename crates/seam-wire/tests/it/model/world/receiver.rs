@@ -136,7 +136,7 @@ impl World {
             {
                 return Err(format!("S2: number {number} is not entry {index}"));
             }
-            self.distributor.delivered(flight, index)?;
+            self.lived.repeated += u64::from(self.distributor.delivered(flight, index)?);
             flight.delivered += 1;
             self.members[member].hand.push(Delivery { sid, number, index, attempt });
         }

@@ -121,6 +121,7 @@ impl World {
     fn on_welcome(&mut self, member: usize, welcome: &Welcome) -> Checked {
         let link = self.links[member].as_mut().expect("it was there");
         let mut learned = Learned::default();
+        self.lived.resumed += u64::from(link.sending.is_welcomed());
         match link.sending.on_welcome(welcome, &mut learned) {
             Ok(()) => self.learn(member, &learned),
             Err(WelcomeError::Lost) => self.session_lost(member, true),
@@ -165,6 +166,7 @@ impl World {
             return Err("S8: the session is lost, and nothing had lost it".into());
         }
         let left = link.sending.into_open();
+        self.lived.lost_sessions += 1;
         self.distributor.lost(flight, &left, self.broken)?;
         if self.broken == Broken::ResendAfterUnknown && by_peer {
             self.distributor.resend = left_items(flight, &left);
@@ -176,6 +178,7 @@ impl World {
         let link = self.links[member].take().expect("it was there");
         let flight = self.flights.get_mut(&link.sid).expect("each link has its flight");
         flight.ended = true;
+        self.lived.ended_sessions += 1;
         if let Some(connection) = link.connection {
             self.connections[connection].sender_open = false;
         }
