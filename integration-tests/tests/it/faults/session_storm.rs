@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 use integration_tests::relay::{Cut, Plan, Relay};
 use integration_tests::{Figures, Scale, seed};
 
-use super::stage::{Stage, free_address, patience};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::stage::{Player, Stage, free_address};
 use super::{TOLERANCE, quantile};
 
 const SESSIONS: u64 = 8;
@@ -14,6 +17,8 @@ const SESSIONS: u64 = 8;
 const RSS: u64 = (1 << 20) + (32 << 20);
 /// Until a session goes on behind a cut: of one half, and of nearly all.
 const RESUME: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// Where nothing comes through for so long, everything was sent.
+const STILL: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn session_storm() {
@@ -23,21 +28,30 @@ async fn session_storm() {
     let consumer = format!("tcp://{listen}/load?keep_alive=200ms");
     let consumer = stage.consume(stage.consumer(&consumer, "ben")).await;
     let relay = Relay::start(listen, seed).await.unwrap();
-    let every = [Cut::Reset, Cut::Finish, Cut::Silence].to_vec();
-    relay.plan(Plan::Random { after: 0..30_000, cuts: every });
+    let every = [Cut::Reset, Cut::Finish, Cut::Silence];
+    relay.plan(Plan::Random { after: 0..30_000, cuts: every.to_vec() });
     let uri = format!("tcp://{}/load?keep_alive=200ms&send_timeout=10m", relay.address());
     let producers = join_all((0..SESSIONS).map(|at| {
         let name = format!("anna-{at}");
         stage.produce(stage.producer(&uri, &name, messages / SESSIONS))
     }));
     let storm = async {
-        let counts = relay.until(patience(), |counts| counts.cuts >= cuts).await.unwrap();
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut counts = relay.counts();
+        while counts.cuts < cuts {
+            let goal = counts.up + random.random_range(0..100_000);
+            // Beside what is planned for each, all at once: else one that carries little lives for ever.
+            let Ok(reached) = relay.until(STILL, |now| now.up >= goal || now.cuts >= cuts).await
+            else {
+                return;
+            };
+            relay.cut(every[random.random_range(0..every.len())]);
+            counts = reached;
+        }
         relay.plan(Plan::Live);
-        // Whoever has come before that is cut as planned for it.
-        counts
     };
-    let (producers, _) = futures_util::join!(producers, storm);
-    let sent = join_all(producers.into_iter().map(super::stage::Player::done)).await;
+    let (producers, ()) = futures_util::join!(producers, storm);
+    let sent = join_all(producers.into_iter().map(Player::done)).await;
     let received = consumer.stop().await;
 
     let report = stage.check();
