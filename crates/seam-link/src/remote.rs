@@ -715,7 +715,7 @@ impl State {
     /// The peer has ended: it takes nothing any more, and what came of it is ours.
     fn part(&mut self) {
         let mut lost = std::mem::take(&mut self.outbound);
-        lost.iter_mut().for_each(Outbound::lose);
+        lost.iter_mut().for_each(Outbound::part);
         for inbound in std::mem::take(&mut self.inbound) {
             inbound.retire();
         }
@@ -724,7 +724,7 @@ impl State {
     /// The peer will not come back.
     fn depart(&mut self, error: Error) {
         self.inbound.drain(..).for_each(Inbound::revoke);
-        self.part();
+        self.outbound.drain(..).for_each(|mut outbound| outbound.end());
         self.detach(&error);
         if self.ends.alone {
             self.ends.inbox.close();
