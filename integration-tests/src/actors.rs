@@ -52,12 +52,14 @@ pub struct Producer {
     pub messages: u64,
     /// Over how many keys; 0: without key.
     pub keys: u64,
-    /// The least and the most bytes of a body; drawn from `seed`.
+    /// The least and the most bytes of a body: those of the first two; of the others drawn from `seed`.
     pub body: (usize, usize),
     /// How rare large bodies are: each is the smallest of so many draws.
     pub draws: u32,
     /// Whether what comes back is sent again.
     pub resends: bool,
+    /// Whether it stays, once everything has its receipt, until it is told to stop.
+    pub lingers: bool,
     /// Messages without receipt at most.
     pub under_way: usize,
     /// Of the sizes.
@@ -81,6 +83,7 @@ impl Producer {
             body: (256, 256),
             draws: 1,
             resends: true,
+            lingers: false,
             under_way: 1024,
             seed: 0,
         }

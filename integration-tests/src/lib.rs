@@ -11,4 +11,4 @@ pub mod relay;
 
 pub use cable::{Cable, End};
 pub use figures::{Figures, Scale, seed};
-pub use process::{Process, Usage};
+pub use process::{Process, Usage, Voice};

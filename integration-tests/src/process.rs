@@ -19,14 +19,17 @@ use tokio::time::{Instant, sleep, timeout};
 pub struct Process {
     child: Child,
     input: Option<ChildStdin>,
-    output: Lines<BufReader<ChildStdout>>,
+    output: Option<Voice>,
 }
+
+/// The lines that a process says.
+pub type Voice = Lines<BufReader<ChildStdout>>;
 
 /// How often the state of a process is looked at that has no event for it.
 const LOOK: Duration = Duration::from_millis(2);
 
 impl Process {
-    /// Starts `command`. What it says on standard error goes to ours.
+    /// Starts `command`. What it says on standard error goes to ours, unless the command says where.
     ///
     /// # Errors
     ///
@@ -36,16 +39,18 @@ impl Process {
         let mut child = command.spawn()?;
         let output = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
         let input = child.stdin.take();
-        Ok(Self { child, input, output: BufReader::new(output).lines() })
+        Ok(Self { child, input, output: Some(BufReader::new(output).lines()) })
     }
 
     /// The next line it says.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TimedOut`] after `within`; [`ErrorKind::UnexpectedEof`] where it says nothing any more.
+    /// [`ErrorKind::TimedOut`] after `within`; [`ErrorKind::UnexpectedEof`] where it says nothing any more;
+    /// [`ErrorKind::BrokenPipe`] after [`Process::take_voice`].
     pub async fn line(&mut self, within: Duration) -> io::Result<String> {
-        match timeout(within, self.output.next_line()).await {
+        let output = self.output.as_mut().ok_or(ErrorKind::BrokenPipe)?;
+        match timeout(within, output.next_line()).await {
             Ok(line) => line?.ok_or_else(|| io::Error::from(ErrorKind::UnexpectedEof)),
             Err(_) => {
                 let complaint = format!("a child said nothing for {within:?}");
@@ -63,6 +68,11 @@ impl Process {
         let line = self.line(within).await?;
         serde_json::from_str(&line)
             .map_err(|error| io::Error::new(ErrorKind::InvalidData, format!("{error} in {line:?}")))
+    }
+
+    /// What it says from now on, for another task to read; none where it was taken.
+    pub fn take_voice(&mut self) -> Option<Voice> {
+        self.output.take()
     }
 
     /// Says one line to it.

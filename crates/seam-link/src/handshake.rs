@@ -69,6 +69,9 @@ impl<'a> Greeting<'a> {
             }
         };
         ours.check_echo(&open).map_err(|error| self.wrong(&error))?;
+        if let Some((what, found, wanted)) = below(&open, ours) {
+            return Err(mismatch(what, found, wanted));
+        }
         let binding = [&body[..], &theirs, &self.link.exporter].concat();
         match (token, open.token) {
             (Some(token), true) => {
@@ -136,6 +139,13 @@ impl<'a> Greeting<'a> {
         token: Option<&Token>,
     ) -> Result<Established> {
         let (open, dialler) = theirs;
+        if let Some((what, found, wanted)) = below(&open, ours) {
+            let error = mismatch(what, found, wanted);
+            let text =
+                format!("its {what} is {found}, and here it is {wanted}; give both the same");
+            self.turn_away(FaultCode::Mismatch, &text).await;
+            return Err(error);
+        }
         let acceptor = self.open(ours).await?;
         let binding = [&dialler[..], &acceptor, &self.link.exporter].concat();
         if let Some(token) = token {
@@ -301,6 +311,29 @@ impl<'a> Greeting<'a> {
 
     fn lost(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::disconnected(self.endpoint, cause)
+    }
+}
+
+/// The first limit of a peer that is below ours: what we may send it must not be more than it takes.
+fn below(peer: &Open, ours: &Open) -> Option<(&'static str, u64, u64)> {
+    let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    let (theirs, own) = (&peer.envelope, &ours.envelope);
+    let limits = [
+        ("`max_message` (bytes)", peer.max_message, ours.max_message),
+        ("largest key (bytes)", wide(theirs.key), wide(own.key)),
+        ("most headers", wide(theirs.headers), wide(own.headers)),
+        ("largest header name (bytes)", wide(theirs.header_name), wide(own.header_name)),
+        ("largest headers (bytes)", wide(theirs.header_bytes), wide(own.header_bytes)),
+        ("deepest header", wide(theirs.header_depth), wide(own.header_depth)),
+    ];
+    limits.into_iter().find(|(_, theirs, ours)| theirs < ours)
+}
+
+fn mismatch(what: &str, found: u64, wanted: u64) -> Error {
+    Error::Mismatch {
+        what: format!("{what} of the peer"),
+        found: found.to_string(),
+        wanted: wanted.to_string(),
     }
 }
 

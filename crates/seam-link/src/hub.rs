@@ -130,7 +130,7 @@ impl Hub {
         }
         let Mode::Accepting { lobby, wakers } = &mut inner.mode else {
             let remote = Remote::new(self.shared.clone(), self.ends.clone(), false);
-            // Before anybody can find it, so that it is known who it is.
+            // Before anybody sees it: who accepts it must know who it is.
             remote.attach(established, Some(permit));
             inner.remotes.push(remote.clone());
             drop(inner);
@@ -142,7 +142,7 @@ impl Hub {
         let remote = Remote::new(self.shared.clone(), child.ends.clone(), false);
         remote.attach(established, Some(permit));
         lock(&child.inner).remotes.push(remote.clone());
-        lobby.push_back(child.clone());
+        lobby.push_back(child);
         let wakers = std::mem::take(wakers);
         drop(inner);
         self.events.emit(Event::PeerArrived { peer });

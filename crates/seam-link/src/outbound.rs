@@ -273,15 +273,37 @@ impl Outbound {
 
     /// The session is lost: what it held goes to others, or back to who sent it.
     pub(crate) fn lose(&mut self) {
+        let welcomed = self.sending.is_welcomed();
+        let Unsettled { settled, unsettled, .. } = self.let_go();
+        if welcomed {
+            self.shared.events().emit(Event::SessionLost { settled, unsettled });
+        }
+    }
+
+    /// The peer has ended: what it has not settled is lost with the session; where there is nothing, both end
+    /// well.
+    pub(crate) fn part(&mut self) {
+        let Unsettled { settled, unsettled, .. } = self.let_go();
+        if unsettled > 0 {
+            self.shared.events().emit(Event::SessionLost { settled, unsettled });
+        }
+    }
+
+    /// This end goes: what it held stays with who sent it.
+    pub(crate) fn end(&mut self) {
+        self.let_go();
+    }
+
+    fn let_go(&mut self) -> Unsettled {
         let sending = std::mem::replace(&mut self.sending, fresh(&self.shared));
-        let welcomed = sending.is_welcomed();
-        let Unsettled { open, settled, unsettled } = sending.into_open();
+        let mut left = sending.into_open();
+        let (settled, unsettled) = (left.settled, left.unsettled);
         self.resume = None;
         if let Some(member) = self.member.take() {
             for parcel in std::mem::take(&mut self.left) {
                 give_back(&member, &parcel);
             }
-            for (token, places, _) in open.into_iter().filter(|(_, _, sent)| !sent) {
+            for (token, places, _) in left.open.drain(..).filter(|(_, _, sent)| !sent) {
                 member.give_back(token, places);
             }
             let endpoint = self.shared.name.clone();
@@ -291,14 +313,7 @@ impl Outbound {
                 false => member.lose(),
             };
         }
-        if let Some(port) = self.replies.take() {
-            self.distributor.close(Error::RequesterGone);
-            // Whoever waits for a receipt has it now.
-            drop(port.close());
-        }
-        if welcomed {
-            self.shared.events().emit(Event::SessionLost { settled, unsettled });
-        }
+        left
     }
 
     /// How long the session lives without a sign of life.

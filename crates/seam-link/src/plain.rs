@@ -50,7 +50,7 @@ impl Plain {
         Self {
             member: distributor.session(membership, clock, events),
             feed,
-            limit: shared.config.limits.payload,
+            limit: shared.config.plain_payload,
             flight: VecDeque::new(),
             next: 1,
             loads: Vec::new(),

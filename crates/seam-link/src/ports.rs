@@ -1,9 +1,9 @@
 //! The ways in and out of an endpoint, as drivers have them.
 
 use std::future::poll_fn;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 
 use async_trait::async_trait;
 use seam_core::distributor::Port;
@@ -12,6 +12,7 @@ use seam_core::{Batch, Deliveries, Receipts, Result};
 
 use crate::hub::Hub;
 use crate::inbox::Inbox;
+use crate::lock;
 use crate::remote::{By, Remote};
 
 /// Whose connection a call looks after while it waits.
@@ -66,14 +67,7 @@ impl Sender for LinkSender {
 
     async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
         let mut waiting = Waiting::new(self.way.remote());
-        poll_fn(|cx| {
-            if let Poll::Ready(receipts) = self.port.poll_receipts(ticket, cx) {
-                return Poll::Ready(receipts);
-            }
-            waiting.look(cx);
-            self.port.poll_receipts(ticket, cx)
-        })
-        .await
+        poll_fn(|cx| waiting.poll(cx, |cx| self.port.poll_receipts(ticket, cx))).await
     }
 
     fn withdraw(&self, ticket: Ticket) -> Receipts {
@@ -119,14 +113,8 @@ impl Receiver for LinkReceiver {
         }
         let mut waiting = Waiting::new(Way::Hub(self.hub.clone()).remote());
         let guard = Cancel { inbox: &self.inbox, seat: self.seat };
-        let more = poll_fn(|cx| {
-            if let Some(more) = self.inbox.take(self.seat, max, into) {
-                return Poll::Ready(more);
-            }
-            waiting.look(cx);
-            self.inbox.poll_take(self.seat, max, into, cx)
-        })
-        .await;
+        let (inbox, seat) = (&self.inbox, self.seat);
+        let more = poll_fn(|cx| waiting.poll(cx, |cx| inbox.poll_take(seat, max, into, cx))).await;
         std::mem::forget(guard);
         Ok(more)
     }
@@ -164,19 +152,56 @@ impl Drop for Cancel<'_> {
 struct Waiting {
     remote: Option<Arc<Remote>>,
     call: u64,
+    proxy: Option<(Arc<Proxy>, Waker)>,
+}
+
+/// The waker of a call that reads for itself: while it does, it need not be told of what it finds.
+struct Proxy {
+    looking: AtomicBool,
+    call: Mutex<Waker>,
+}
+
+impl Wake for Proxy {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.looking.load(Ordering::SeqCst) {
+            lock(&self.call).wake_by_ref();
+        }
+    }
 }
 
 impl Waiting {
     fn new(remote: Option<Arc<Remote>>) -> Self {
         static CALLS: AtomicU64 = AtomicU64::new(0);
-        Self { remote, call: CALLS.fetch_add(1, Ordering::Relaxed) }
+        Self { remote, call: CALLS.fetch_add(1, Ordering::Relaxed), proxy: None }
     }
 
-    fn look(&mut self, cx: &Context<'_>) {
-        if let Some(remote) = &self.remote {
-            remote.alarm.set_waiter(self.call, cx.waker());
-            remote.turn(By::Waiter);
+    /// Polls, and where that is not ready looks after the connection and polls again.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let Some(remote) = &self.remote else { return poll(cx) };
+        let (proxy, waker) = self.proxy.get_or_insert_with(|| {
+            let call = Mutex::new(cx.waker().clone());
+            let proxy = Arc::new(Proxy { looking: AtomicBool::new(false), call });
+            let waker = Waker::from(proxy.clone());
+            (proxy, waker)
+        });
+        lock(&proxy.call).clone_from(cx.waker());
+        let mut own = Context::from_waker(waker);
+        if let Poll::Ready(ready) = poll(&mut own) {
+            return Poll::Ready(ready);
         }
+        proxy.looking.store(true, Ordering::SeqCst);
+        remote.alarm.set_waiter(self.call, cx.waker());
+        remote.turn(By::Waiter);
+        proxy.looking.store(false, Ordering::SeqCst);
+        poll(&mut own)
     }
 }
 

@@ -450,8 +450,17 @@ impl State {
                     inbound.ack(&mut io.out);
                 }
             }
-            if io.out.pending() == 0 || !io.write(cx)? {
-                break;
+            match io.out.pending() {
+                0 => break,
+                _ => match io.write(cx) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(trouble) => {
+                        // What the peer said before it closed counts for more than that it did.
+                        self.read(remote, cx)?;
+                        return Err(trouble);
+                    }
+                },
             }
         }
         let received = self.outbound.iter().all(Outbound::is_received);
@@ -749,7 +758,7 @@ impl State {
     /// The peer has ended: it takes nothing any more, and what came of it is ours.
     fn part(&mut self) {
         let mut lost = std::mem::take(&mut self.outbound);
-        lost.iter_mut().for_each(Outbound::lose);
+        lost.iter_mut().for_each(Outbound::part);
         for inbound in std::mem::take(&mut self.inbound) {
             inbound.retire();
         }
@@ -758,7 +767,7 @@ impl State {
     /// The peer will not come back.
     fn depart(&mut self, error: Error) {
         self.inbound.drain(..).for_each(Inbound::revoke);
-        self.part();
+        self.outbound.drain(..).for_each(|mut outbound| outbound.end());
         self.detach(&error);
         if self.ends.alone {
             self.ends.inbox.close();

@@ -55,9 +55,13 @@ pub async fn produce(
         };
         let sending = async {
             let mut run = pin!(work.run());
-            let drained = match select(&mut run, pin!(stop)).await {
+            let mut stop = pin!(stop);
+            let drained = match select(&mut run, &mut stop).await {
                 Either::Left((ended, _)) => {
                     ended?;
+                    if job.lingers {
+                        stop.await;
+                    }
                     connection.drain(DRAIN).await?
                 }
                 Either::Right(((), _)) => {
@@ -176,7 +180,7 @@ impl<F: FnMut(&Said)> Work<'_, F> {
                 }
                 None => break,
             };
-            let mut body = vec![0; self.size()];
+            let mut body = vec![0; self.size(stamp.number)];
             self.random.fill(&mut body[..]);
             let key = stamp.key.clone();
             let (stamp, datagram) = stamp.datagram(&body);
@@ -187,9 +191,14 @@ impl<F: FnMut(&Said)> Work<'_, F> {
         (batch, stamps)
     }
 
-    /// Of the next body.
-    fn size(&mut self) -> usize {
+    /// Of the body of this message.
+    fn size(&mut self, number: u64) -> usize {
         let (least, most) = self.job.body;
+        match number {
+            1 => return least,
+            2 => return most,
+            _ => {}
+        }
         let draws = 0..self.job.draws.max(1);
         let drawn = draws.map(|_| self.random.random_range(least..=most));
         drawn.min().unwrap_or(least)

@@ -5,5 +5,6 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod faults;
 mod rig;
 mod tidy;

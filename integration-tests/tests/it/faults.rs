@@ -1,0 +1,34 @@
+//! What is promised under faults, over real processes and sockets, counted by the ledger.
+//!
+//! Each case prints one line of figures. Counts, sizes and time-outs that are promised are asserted; every
+//! other time and rate is printed, and fails a case only at [`TOLERANCE`] times its figure. They are sized for
+//! every change; `SEAM_FULL=1` makes them large.
+
+mod byte_slicer;
+mod frozen_peer;
+mod half_open;
+mod ledger_clean;
+mod session_lost;
+mod session_storm;
+mod shutdown_in_flight;
+mod stage;
+
+use std::time::Duration;
+
+/// How far a time or a rate may be from its figure: machines differ, and have other things to do.
+const TOLERANCE: u32 = 10;
+
+/// The value that `part` (of 1) of all `values` do not exceed.
+fn quantile(values: &mut [Duration], part: f64) -> Duration {
+    values.sort_unstable();
+    let last = values.len().saturating_sub(1);
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a place between 0 and the last"
+    )]
+    let at = (last as f64 * part).ceil() as usize;
+    values.get(at.min(last)).copied().unwrap_or_default()
+}

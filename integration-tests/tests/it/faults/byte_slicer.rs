@@ -1,0 +1,37 @@
+//! E5: bytes come in pieces.
+
+use std::time::Instant;
+
+use integration_tests::relay::Relay;
+use integration_tests::{Figures, Scale, seed};
+
+use super::stage::{Stage, free_address};
+
+#[tokio::test]
+async fn byte_slicer() {
+    let (stage, seed) = (Stage::new().await, seed());
+    let messages = Scale::of_environment().pick(150, 50_000);
+    let listen = free_address();
+    let consumer = stage.consume(stage.consumer(&format!("tcp://{listen}/load"), "ben")).await;
+    let relay = Relay::start(listen, seed).await.unwrap();
+    relay.slice(Some(1..=7));
+    let uri = format!("tcp://{}/load?send_timeout=10m", relay.address());
+    let mut producer = stage.producer(&uri, "anna", messages);
+    (producer.body, producer.draws, producer.seed) = ((0, 1 << 20), 256, seed);
+    let begun = Instant::now();
+    let sent = stage.produce(producer).await.done().await;
+    let took = begun.elapsed();
+    let received = consumer.stop().await;
+    let report = stage.check();
+    let counts = relay.counts();
+    Figures::new("E5 byte_slicer", seed, report)
+        .with_rss(sent.rss().max(received.rss()))
+        .with("sent", report.sent)
+        .with("bytes", counts.up)
+        .with("seconds", format!("{:.1}", took.as_secs_f64()))
+        .print();
+    report.assert_clean();
+    assert_eq!((report.acknowledged, report.duplicated, report.unsettled), (messages, 0, 0));
+    assert_eq!((counts.accepted, sent.summary.outages.len()), (1, 0), "one connection carried all");
+    assert!(counts.up > 1 << 20, "the largest body is among them");
+}

@@ -1,0 +1,83 @@
+//! E16: processes are asked to end under load.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use integration_tests::actors::{Consumer, Producer};
+use integration_tests::{Figures, Scale, seed};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::stage::{Player, Stage, free_address, patience};
+
+const CONSUMERS: usize = 8;
+const PUBLISHERS: usize = CONSUMERS;
+/// How long a process may take to end.
+const EXIT: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn shutdown_in_flight() {
+    let (stage, seed) = (Stage::new().await, seed());
+    let times = Scale::of_environment().pick(6, 100);
+    let addresses: Vec<String> = (0..CONSUMERS).map(|_| free_address().to_string()).collect();
+    let consumers: Vec<Consumer> = (0..CONSUMERS)
+        .map(|at| {
+            let mut job =
+                stage.consumer(&format!("tcp://{}/load", addresses[at]), &format!("ben-{at}"));
+            job.work = Duration::from_millis(200);
+            job
+        })
+        .collect();
+    let uri = format!("tcp://{}/load?confirm=settled&send_timeout=10m", addresses.join(","));
+    let publishers: Vec<Producer> = (0..PUBLISHERS)
+        .map(|at| {
+            // More than it ever sends, so that there is load all the time.
+            let mut job = stage.producer(&uri, &format!("anna-{at}"), u64::MAX);
+            job.under_way = 64;
+            job
+        })
+        .collect();
+    let mut receiving: Vec<Player> =
+        join_all(consumers.iter().cloned().map(|job| stage.consume(job))).await;
+    let mut sending: Vec<Player> =
+        join_all(publishers.iter().cloned().map(|job| stage.produce(job))).await;
+
+    let mut random = StdRng::seed_from_u64(seed);
+    let (mut slowest, mut revoked) = (Duration::ZERO, 0);
+    for _ in 0..times {
+        let at = random.random_range(0..CONSUMERS + PUBLISHERS);
+        let players = if at < CONSUMERS { &mut receiving } else { &mut sending };
+        let leaving = players.swap_remove(at % CONSUMERS);
+        let begun = leaving.heard().at;
+        leaving.until(patience(), |heard| heard.at > begun).await;
+        let asked = Instant::now();
+        let ended = leaving.stop().await;
+        slowest = slowest.max(asked.elapsed());
+        assert_eq!(ended.summary.left, 0);
+        revoked += ended.summary.revoked;
+        players.push(match at.checked_sub(CONSUMERS) {
+            None => stage.consume(consumers[at].clone()).await,
+            Some(at) => stage.produce(publishers[at].clone()).await,
+        });
+        let last = players.len() - 1;
+        players.swap(at % CONSUMERS, last);
+    }
+    for publisher in &sending {
+        publisher.until(patience(), |heard| heard.at > 0).await;
+    }
+    let sent = join_all(sending.into_iter().map(Player::stop)).await;
+    join_all(receiving.into_iter().map(Player::stop)).await;
+
+    let report = stage.check();
+    Figures::new("E16 shutdown_in_flight", seed, report)
+        .with("sent", report.sent)
+        .with("ended", times)
+        .with("slowest", format!("{:.1} s", slowest.as_secs_f64()))
+        .with("recovered", report.recovered)
+        .print();
+    report.assert_clean();
+    assert_eq!(report.acknowledged, report.sent, "every send has its answer");
+    assert!(sent.iter().all(|one| one.summary.left == 0));
+    assert_eq!((report.unsettled, revoked), (0, 0));
+    assert!(slowest <= EXIT, "{slowest:?}");
+}
