@@ -313,6 +313,11 @@ impl Outbound {
                 false => member.lose(),
             };
         }
+        if let Some(port) = self.replies.take() {
+            self.distributor.close(Error::RequesterGone);
+            // Whoever waits for a receipt has it now.
+            drop(port.close());
+        }
         left
     }
 
