@@ -742,6 +742,7 @@ impl State {
     /// There is no connection for now; sessions wait for the next one.
     fn detach(&mut self, error: &Error) {
         let mut io = self.io.take();
+        self.started = None;
         if let (Some(io), Some(plain)) = (&mut io, &mut self.plain) {
             // What came whole was sent, even if what follows it is wrong.
             let _ = plain.frames(&mut io.buffer);
