@@ -105,18 +105,28 @@ impl LinkReceiver {
     }
 }
 
+impl LinkReceiver {
+    /// The end, unless it is that no peer will ever come again.
+    fn checked(&self, more: bool) -> Result<bool> {
+        match self.hub.failure().filter(|_| !more) {
+            Some(error) => Err(error),
+            None => Ok(more),
+        }
+    }
+}
+
 #[async_trait]
 impl Receiver for LinkReceiver {
     async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool> {
         if let Some(more) = self.inbox.take(self.seat, max, into) {
-            return Ok(more);
+            return self.checked(more);
         }
         let mut waiting = Waiting::new(Way::Hub(self.hub.clone()).remote());
         let guard = Cancel { inbox: &self.inbox, seat: self.seat };
         let (inbox, seat) = (&self.inbox, self.seat);
         let more = poll_fn(|cx| waiting.poll(cx, |cx| inbox.poll_take(seat, max, into, cx))).await;
         std::mem::forget(guard);
-        Ok(more)
+        self.checked(more)
     }
 
     async fn settled(&mut self) -> Result<Settled> {
