@@ -39,6 +39,10 @@ const CONNECTIONS: Parameter =
     );
 
 /// The parameters of every link and `more` behind them, for a constant table.
+///
+/// # Panics
+///
+/// While it is compiled, where `ALL` is not the length of both.
 #[must_use]
 pub const fn parameters_with<const MORE: usize, const ALL: usize>(
     more: [Parameter; MORE],

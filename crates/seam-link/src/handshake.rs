@@ -49,12 +49,14 @@ pub(crate) struct Greeting<'a> {
     link: Link,
     buffer: BytesMut,
     clock: &'a dyn Clock,
+    /// When the frame that is awaited must be whole.
+    until: Duration,
     endpoint: &'a str,
 }
 
 impl<'a> Greeting<'a> {
     pub(crate) fn new(link: Link, clock: &'a dyn Clock, endpoint: &'a str) -> Self {
-        Self { link, buffer: BytesMut::new(), clock, endpoint }
+        Self { link, buffer: BytesMut::new(), clock, until: Duration::ZERO, endpoint }
     }
 
     /// Says who we are, as the one who dialled, and learns who answers.
@@ -222,6 +224,7 @@ impl<'a> Greeting<'a> {
     }
 
     async fn header(&mut self, limit: usize) -> Result<Header> {
+        self.until = self.clock.now().saturating_add(PATIENCE);
         self.fill(Header::SIZE).await?;
         match header(&self.buffer, limit) {
             Ok(Some(header)) => Ok(header),
@@ -240,9 +243,9 @@ impl<'a> Greeting<'a> {
         Ok(self.buffer.split_to(header.body).to_vec())
     }
 
-    /// Reads until there are `wanted` bytes, within one deadline for all of them.
+    /// Reads until there are `wanted` bytes, within the deadline of their frame.
     async fn fill(&mut self, wanted: usize) -> Result<()> {
-        let until = self.clock.now().saturating_add(PATIENCE);
+        let until = self.until;
         let (buffer, stream) = (&mut self.buffer, &mut self.link.stream);
         let reading = async {
             while buffer.len() < wanted {

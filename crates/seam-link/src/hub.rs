@@ -138,13 +138,14 @@ impl Hub {
             self.look_after(remote);
             return;
         };
-        let child = Self::new(self.shared.clone(), Some(peer));
+        let child = Self::new(self.shared.clone(), Some(peer.clone()));
         let remote = Remote::new(self.shared.clone(), child.ends.clone(), false);
         remote.attach(established, Some(permit));
         lock(&child.inner).remotes.push(remote.clone());
         lobby.push_back(child);
         let wakers = std::mem::take(wakers);
         drop(inner);
+        self.events.emit(Event::PeerArrived { peer });
         self.look_after(remote);
         wakers.into_iter().for_each(Waker::wake);
     }
