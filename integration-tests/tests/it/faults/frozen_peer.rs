@@ -21,9 +21,8 @@ async fn frozen_peer() {
     let frozen_for = scale.pick(Duration::from_secs(3), Duration::from_secs(60));
     let patient = "keep_alive=10m&tcp_user_timeout=10m&tcp_keep_alive=10m";
     let listen = free_address();
-    let uri = format!(
-        "tcp://{listen}/load?role=listen&{patient}&send_timeout=10m&credit_bytes={BUDGET}"
-    );
+    let uri =
+        format!("tcp://{listen}/load?role=listen&{patient}&send_timeout=10m&credit_bytes={BUDGET}");
     let mut producer = stage.producer(&uri, "anna", u64::MAX);
     (producer.body, producer.keys) = ((16 << 10, 16 << 10), 0);
     let producer = stage.produce(producer).await;

@@ -58,7 +58,8 @@ impl Stage {
         let mut process = Process::spawn(command).unwrap();
         let voice = process.take_voice().unwrap();
         let (heard, hearing) = watch::channel(Heard::default());
-        let player = Player { process, heard: hearing, _listening: tokio::spawn(listen(voice, heard)) };
+        let player =
+            Player { process, heard: hearing, _listening: tokio::spawn(listen(voice, heard)) };
         player.until(patience(), |heard| heard.idle.is_some()).await;
         player
     }
