@@ -39,6 +39,10 @@ const CONNECTIONS: Parameter =
     );
 
 /// The parameters of every link and `more` behind them, for a constant table.
+///
+/// # Panics
+///
+/// While it is compiled, where `ALL` is not the length of both.
 #[must_use]
 pub const fn parameters_with<const MORE: usize, const ALL: usize>(
     more: [Parameter; MORE],
@@ -84,6 +88,8 @@ pub(crate) struct Config {
     pub(crate) insecure: bool,
     pub(crate) connections: usize,
     pub(crate) limits: Limits,
+    /// The largest payload that is taken in version 1.
+    pub(crate) plain_payload: usize,
     token_file: Option<Arc<std::path::Path>>,
 }
 
@@ -110,11 +116,11 @@ impl Config {
         };
         let mut limits = Limits::default();
         let given = endpoint.bytes("max_message").filter(|_| endpoint.is_given("max_message"));
+        let plain_payload = given.unwrap_or(plain::MAX_PAYLOAD).min(plain::MAX_PAYLOAD);
         limits.payload = match wire {
-            Wire::Session => given.or(endpoint.bytes("max_message")).unwrap_or(limits.payload),
-            Wire::Connect | Wire::Any => {
-                given.unwrap_or(plain::MAX_PAYLOAD).min(plain::MAX_PAYLOAD)
-            }
+            Wire::Connect => plain_payload,
+            // What is sent must fit every peer; what comes may be as large as its own wire allows.
+            Wire::Session | Wire::Any => endpoint.bytes("max_message").unwrap_or(limits.payload),
         };
         let config = Self {
             wire,
@@ -131,6 +137,7 @@ impl Config {
             insecure: endpoint.flag("insecure"),
             connections: endpoint.count("connections").unwrap_or(usize::MAX),
             limits,
+            plain_payload,
             token_file: endpoint.path("token_file").map(Arc::from),
         };
         config.check()?;

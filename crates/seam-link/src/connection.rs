@@ -11,7 +11,7 @@ use bytes::Bytes;
 use seam_core::clock::deadline;
 use seam_core::distributor::{Distributor, Port, Sending};
 use seam_core::driver::{Caller, Connection, Drained, Receiver, Sender};
-use seam_core::{Action, Capabilities, Capability, Error, Event, Peer, Result, SendError, Side};
+use seam_core::{Action, Capabilities, Capability, Error, Peer, Result, SendError, Side};
 
 use crate::hub::{Hub, Replier};
 use crate::inbox::Inbox;
@@ -156,7 +156,6 @@ impl Connection for LinkConnection {
                 drop(child.end());
                 continue;
             }
-            self.hub.events.emit(Event::PeerArrived { peer });
             return Ok(Some(Arc::new(Self { hub: child, acceptor: None })));
         }
     }

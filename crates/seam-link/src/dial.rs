@@ -153,7 +153,13 @@ async fn any_change(places: &mut [watch::Receiver<Progress>]) {
 
 /// Whether dialling again may help: not where somebody answered and refused.
 fn may_help(error: &Error) -> bool {
-    !matches!(error, Error::Denied { .. } | Error::Protocol { .. } | Error::InvalidEndpoint { .. })
+    !matches!(
+        error,
+        Error::Denied { .. }
+            | Error::Mismatch { .. }
+            | Error::Protocol { .. }
+            | Error::InvalidEndpoint { .. }
+    )
 }
 
 /// Full jitter: any time up to a limit that doubles from 50 ms to 10 s.

@@ -49,12 +49,14 @@ pub(crate) struct Greeting<'a> {
     link: Link,
     buffer: BytesMut,
     clock: &'a dyn Clock,
+    /// When the frame that is awaited must be whole.
+    until: Duration,
     endpoint: &'a str,
 }
 
 impl<'a> Greeting<'a> {
     pub(crate) fn new(link: Link, clock: &'a dyn Clock, endpoint: &'a str) -> Self {
-        Self { link, buffer: BytesMut::new(), clock, endpoint }
+        Self { link, buffer: BytesMut::new(), clock, until: Duration::ZERO, endpoint }
     }
 
     /// Says who we are, as the one who dialled, and learns who answers.
@@ -67,6 +69,9 @@ impl<'a> Greeting<'a> {
             }
         };
         ours.check_echo(&open).map_err(|error| self.wrong(&error))?;
+        if let Some((what, found, wanted)) = below(&open, ours) {
+            return Err(mismatch(what, found, wanted));
+        }
         let binding = [&body[..], &theirs, &self.link.exporter].concat();
         match (token, open.token) {
             (Some(token), true) => {
@@ -134,6 +139,13 @@ impl<'a> Greeting<'a> {
         token: Option<&Token>,
     ) -> Result<Established> {
         let (open, dialler) = theirs;
+        if let Some((what, found, wanted)) = below(&open, ours) {
+            let error = mismatch(what, found, wanted);
+            let text =
+                format!("its {what} is {found}, and here it is {wanted}; give both the same");
+            self.turn_away(FaultCode::Mismatch, &text).await;
+            return Err(error);
+        }
         let acceptor = self.open(ours).await?;
         let binding = [&dialler[..], &acceptor, &self.link.exporter].concat();
         if let Some(token) = token {
@@ -212,6 +224,7 @@ impl<'a> Greeting<'a> {
     }
 
     async fn header(&mut self, limit: usize) -> Result<Header> {
+        self.until = self.clock.now().saturating_add(PATIENCE);
         self.fill(Header::SIZE).await?;
         match header(&self.buffer, limit) {
             Ok(Some(header)) => Ok(header),
@@ -230,9 +243,9 @@ impl<'a> Greeting<'a> {
         Ok(self.buffer.split_to(header.body).to_vec())
     }
 
-    /// Reads until there are `wanted` bytes, within one deadline for all of them.
+    /// Reads until there are `wanted` bytes, within the deadline of their frame.
     async fn fill(&mut self, wanted: usize) -> Result<()> {
-        let until = self.clock.now().saturating_add(PATIENCE);
+        let until = self.until;
         let (buffer, stream) = (&mut self.buffer, &mut self.link.stream);
         let reading = async {
             while buffer.len() < wanted {
@@ -298,6 +311,29 @@ impl<'a> Greeting<'a> {
 
     fn lost(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::disconnected(self.endpoint, cause)
+    }
+}
+
+/// The first limit of a peer that is below ours: what we may send it must not be more than it takes.
+fn below(peer: &Open, ours: &Open) -> Option<(&'static str, u64, u64)> {
+    let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+    let (theirs, own) = (&peer.envelope, &ours.envelope);
+    let limits = [
+        ("`max_message` (bytes)", peer.max_message, ours.max_message),
+        ("largest key (bytes)", wide(theirs.key), wide(own.key)),
+        ("most headers", wide(theirs.headers), wide(own.headers)),
+        ("largest header name (bytes)", wide(theirs.header_name), wide(own.header_name)),
+        ("largest headers (bytes)", wide(theirs.header_bytes), wide(own.header_bytes)),
+        ("deepest header", wide(theirs.header_depth), wide(own.header_depth)),
+    ];
+    limits.into_iter().find(|(_, theirs, ours)| theirs < ours)
+}
+
+fn mismatch(what: &str, found: u64, wanted: u64) -> Error {
+    Error::Mismatch {
+        what: format!("{what} of the peer"),
+        found: found.to_string(),
+        wanted: wanted.to_string(),
     }
 }
 

@@ -130,20 +130,22 @@ impl Hub {
         }
         let Mode::Accepting { lobby, wakers } = &mut inner.mode else {
             let remote = Remote::new(self.shared.clone(), self.ends.clone(), false);
+            // Before anybody sees it: who accepts it must know who it is.
+            remote.attach(established, Some(permit));
             inner.remotes.push(remote.clone());
             drop(inner);
             self.events.emit(Event::PeerArrived { peer });
-            remote.attach(established, Some(permit));
             self.look_after(remote);
             return;
         };
-        let child = Self::new(self.shared.clone(), Some(peer));
+        let child = Self::new(self.shared.clone(), Some(peer.clone()));
         let remote = Remote::new(self.shared.clone(), child.ends.clone(), false);
+        remote.attach(established, Some(permit));
         lock(&child.inner).remotes.push(remote.clone());
-        lobby.push_back(child.clone());
+        lobby.push_back(child);
         let wakers = std::mem::take(wakers);
         drop(inner);
-        remote.attach(established, Some(permit));
+        self.events.emit(Event::PeerArrived { peer });
         self.look_after(remote);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -61,6 +61,12 @@ impl Inbound {
         })
     }
 
+    /// Its receivers are those of `inbox` from now on; it was not welcomed yet, and so received nothing.
+    pub(crate) fn move_to(&mut self, inbox: Arc<Inbox>, feed: Arc<Feed>) {
+        self.inbox = inbox;
+        std::mem::replace(&mut self.feed, feed).revoke();
+    }
+
     /// Answers a HELLO of this session on a new connection.
     pub(crate) fn resume(&mut self, hello: &Hello, binding: &[u8]) -> Result<(), Reject> {
         let proved = self.token.as_ref();

@@ -368,6 +368,11 @@ impl Feed {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Whether nothing of it waits or is in hand.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.inbox.upgrade().is_none_or(|inbox| lock(&inbox.state).is_settled(self.index))
+    }
+
     /// Lets go of what nobody has taken: it was never begun.
     pub(crate) fn bounce(&self, mut told: impl FnMut(Outcome)) {
         let Some(inbox) = self.inbox.upgrade() else { return };
@@ -582,6 +587,7 @@ impl State {
     }
 
     /// Lends items whose keys are counted already.
+    #[allow(clippy::vec_box, reason = "they are boxed already, and may have to wait so again")]
     fn lend_items(
         &mut self,
         seat: usize,
@@ -698,11 +704,15 @@ impl State {
 
     /// Removes a feed whose connection has ended, once nothing of it waits or is in hand.
     fn forget_feed(&mut self, feed: usize) {
-        let empty = self.feeds.get(feed).is_some_and(|queue| queue.loads.is_empty());
-        let parked = self.seats.iter().any(|(_, s)| s.parked.iter().any(|(from, _)| *from == feed));
-        if empty && !parked && !self.lots.iter().any(|(_, lot)| lot.feed == feed) {
+        if self.feeds.contains(feed) && self.is_settled(feed) {
             self.feeds.remove(feed);
         }
+    }
+
+    fn is_settled(&self, feed: usize) -> bool {
+        let waits = self.feeds.get(feed).is_some_and(|queue| !queue.loads.is_empty());
+        let parked = self.seats.iter().any(|(_, s)| s.parked.iter().any(|(from, _)| *from == feed));
+        !waits && !parked && !self.lots.iter().any(|(_, lot)| lot.feed == feed)
     }
 
     fn put_back(&mut self, feed: usize, item: Box<Item>) {

@@ -313,12 +313,35 @@ impl Outbound {
                 false => member.lose(),
             };
         }
+        if let Some(port) = self.replies.take() {
+            self.distributor.close(Error::RequesterGone);
+            // Whoever waits for a receipt has it now.
+            drop(port.close());
+        }
         left
     }
 
     /// How long the session lives without a sign of life.
     pub(crate) fn expiry(&self) -> Option<Duration> {
         self.sending.is_welcomed().then(|| self.sending.expiry())
+    }
+
+    /// What waits comes from `distributor` from now on, for the peer as a member of `group`. False where the
+    /// session has something of the old one in hand: it is lost then, and that goes to others.
+    pub(crate) fn move_to(&mut self, distributor: Arc<Distributor>, group: Option<&Group>) -> bool {
+        let free = self.sending.is_idle() && self.left.is_empty();
+        let member = self.member.take_if(|_| free && group.is_some());
+        let lost = self.member.is_some();
+        if lost {
+            self.lose();
+        }
+        self.distributor = distributor;
+        if let (Some(member), Some(group)) = (member, group) {
+            // It had nothing in hand.
+            let _ = member.lose();
+            self.join(group);
+        }
+        !lost
     }
 
     /// Whether the peer has received everything that it was sent.

@@ -28,6 +28,10 @@ pub(crate) struct Plain {
     next: u64,
     loads: Vec<Load>,
     pub(crate) due: Option<Duration>,
+    /// Whether the peer says no more; it may still listen.
+    is_mute: bool,
+    /// When such a peer has been told everything.
+    pub(crate) leave_at: Option<Duration>,
 }
 
 /// What is taken from the distributor at once.
@@ -46,11 +50,13 @@ impl Plain {
         Self {
             member: distributor.session(membership, clock, events),
             feed,
-            limit: shared.config.limits.payload,
+            limit: shared.config.plain_payload,
             flight: VecDeque::new(),
             next: 1,
             loads: Vec::new(),
             due: None,
+            is_mute: false,
+            leave_at: None,
         }
     }
 
@@ -59,19 +65,43 @@ impl Plain {
         self.feed.has_room()
     }
 
-    /// Hands on every whole datagram of `buffer`.
-    pub(crate) fn frames(&mut self, buffer: &mut BytesMut) -> Result<(), WireError> {
+    /// The peer says no more.
+    pub(crate) fn mute(&mut self) {
+        self.is_mute = true;
+    }
+
+    pub(crate) fn is_mute(&self) -> bool {
+        self.is_mute
+    }
+
+    /// Whether everything that came is settled.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.feed.is_settled()
+    }
+
+    /// How many datagrams came whole.
+    pub(crate) fn received(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Hands on every whole datagram of `buffer`; the size of the frame that is left there, as far as it is
+    /// known.
+    pub(crate) fn frames(&mut self, buffer: &mut BytesMut) -> Result<usize, WireError> {
         let (mut slices, mut end) = (self.feed.spare(), 0);
-        let mut wrong = Ok(());
+        let mut left = Ok(Header::SIZE);
         while let Some(rest) = buffer.get(end..) {
             let header = match self.header(rest) {
-                Ok(Some(header)) if rest.len() >= Header::SIZE + header.body => header,
-                Ok(_) => break,
+                Ok(Some(header)) => header,
+                Ok(None) => break,
                 Err(error) => {
-                    wrong = Err(error);
+                    left = Err(error);
                     break;
                 }
             };
+            if rest.len() < Header::SIZE + header.body {
+                left = Ok(Header::SIZE + header.body);
+                break;
+            }
             let start = end + Header::SIZE;
             end = start + header.body;
             slices.push(Slice { start: place(start), len: place(header.body), tag: header.tag() });
@@ -83,19 +113,14 @@ impl Plain {
             self.loads.push(Load::Slices { first, frame, slices, taken: 0 });
             self.feed.push(&mut self.loads);
         }
-        wrong
-    }
-
-    /// The size of the frame that `buffer` begins with, if it says so already.
-    pub(crate) fn next_frame(&self, buffer: &[u8]) -> Result<Option<usize>, WireError> {
-        Ok(self.header(buffer)?.map(|header| Header::SIZE + header.body))
+        left
     }
 
     fn header(&self, bytes: &[u8]) -> Result<Option<Header>, WireError> {
         match header(bytes, self.limit)? {
-            Some(header) if header.version != plain::VERSION && header.version == 2 => {
-                Err(WireError::Version { version: header.version })
-            }
+            Some(header) if header.version == 2 => Err(WireError::Protocol {
+                rule: "it speaks the session, where `wire=connect` was to be; use `any` to listen for both",
+            }),
             header => Ok(header),
         }
     }

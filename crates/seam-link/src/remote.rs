@@ -66,6 +66,8 @@ struct State {
     plain: Option<Plain>,
     /// When the peer showed a sign of life.
     heard: Duration,
+    /// When the frame that is not whole yet began to come, and its size as far as it is known.
+    started: Option<(Duration, usize)>,
     pinged: u32,
     /// Whether this end looks for it again when a connection ends.
     dialled: bool,
@@ -102,6 +104,11 @@ pub(crate) enum By {
 
 /// A connection that is silent for so many keep-alives is dead.
 const MISSED: u32 = 3;
+/// How long a frame may take that has begun to come, and how fast it must come besides, in KiB a second.
+const FRAME_PATIENCE: Duration = Duration::from_secs(30);
+const FRAME_PACE: u64 = 16;
+/// How long a peer of version 1 that says no more may still be told something.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is worth a write of its own, in bytes, while more may come.
 const ENOUGH: usize = 64 << 10;
 /// What is read in one turn, so that writing gets its own.
@@ -124,6 +131,7 @@ impl Remote {
                 inbound: Vec::new(),
                 plain: None,
                 heard: Duration::ZERO,
+                started: None,
                 pinged: 0,
                 dialled,
                 gone: None,
@@ -156,6 +164,7 @@ impl Remote {
         let Established { stream, buffer, peer, speaks } = established;
         state.heard = self.shared.clock().now();
         state.pinged = 0;
+        state.started = None;
         state.peer = Some(peer);
         let mut io = Io {
             stream,
@@ -191,9 +200,7 @@ impl Remote {
                 if state.terminal || state.gone.is_some() {
                     return Some(state.gone.clone().unwrap_or_else(|| self.shared.closed()));
                 }
-                if state.io.is_none() {
-                    return None;
-                }
+                state.io.as_ref()?;
             }
             notified.await;
         }
@@ -210,23 +217,25 @@ impl Remote {
     /// From now on it is alone: what it sends goes to these ends, and what they hold goes to it.
     pub(crate) fn move_to(&self, ends: Ends) {
         let mut state = lock(&self.state);
-        for mut outbound in std::mem::take(&mut state.outbound) {
-            outbound.lose();
-        }
         let state = &mut *state;
-        for inbound in std::mem::take(&mut state.inbound) {
-            if let Some(io) = &mut state.io {
-                // It says HELLO again, and is then received by whoever accepted it.
-                let again = Frame::Reject(Reject::Busy { after: Duration::ZERO });
-                again.encode(inbound.channel, io.out.buffer());
-            }
-            inbound.revoke();
-        }
         state.ends = ends;
-        if state.plain.is_none() {
-            state.begin(&self.shared);
-        } else {
+        if state.plain.is_some() {
             state.begin_plain(self);
+        } else {
+            // Nobody has received here yet, so no session was welcomed; it finds another receiver now.
+            for inbound in state.inbound.iter_mut().filter(|inbound| inbound.channel == 0) {
+                let feed = state.ends.inbox.feed(self.this.clone(), state.peer.clone());
+                inbound.move_to(state.ends.inbox.clone(), feed);
+            }
+            let distributor = &state.ends.distributor;
+            let group = state.io.as_ref().map(|io| &io.group);
+            let moved = |outbound: &mut Outbound| outbound.move_to(distributor.clone(), group);
+            let again = !state.outbound.iter_mut().filter(|out| out.channel == 0).all(moved);
+            if again && state.io.is_some() {
+                // It comes again, and is then told of another session.
+                state.detach(&Error::disconnected(&*self.shared.name, "it was accepted alone"));
+                self.ended.notify_waiters();
+            }
         }
         self.alarm.ring_loud();
     }
@@ -417,7 +426,7 @@ impl State {
             return Ok(());
         }
         if self.plain.is_some() {
-            return self.work_plain(cx);
+            return self.work_plain(remote.shared.clock().now(), cx);
         }
         self.read(remote, cx)?;
         let Some(io) = &mut self.io else { return Ok(()) };
@@ -441,8 +450,17 @@ impl State {
                     inbound.ack(&mut io.out);
                 }
             }
-            if io.out.pending() == 0 || !io.write(cx)? {
-                break;
+            match io.out.pending() {
+                0 => break,
+                _ => match io.write(cx) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(trouble) => {
+                        // What the peer said before it closed counts for more than that it did.
+                        self.read(remote, cx)?;
+                        return Err(trouble);
+                    }
+                },
             }
         }
         let received = self.outbound.iter().all(Outbound::is_received);
@@ -475,12 +493,14 @@ impl State {
     fn frames(&mut self, remote: &Remote) -> Result<(), Trouble> {
         loop {
             let Some(io) = &mut self.io else { return Ok(()) };
-            let Some(header) = header(&io.buffer, FRAME)? else { return Ok(()) };
-            let whole = Header::SIZE + header.body;
-            if io.buffer.len() < whole {
+            let header = header(&io.buffer, FRAME)?;
+            let whole = header.map_or(Header::SIZE, |header| Header::SIZE + header.body);
+            let Some(header) = header.filter(|_| io.buffer.len() >= whole) else {
                 io.make_room(whole);
+                self.started = began(self.started, self.heard, &io.buffer, whole);
                 return Ok(());
-            }
+            };
+            self.started = None;
             if header.version != 2 {
                 return Err(WireError::Version { version: header.version }.into());
             }
@@ -533,10 +553,8 @@ impl State {
             Frame::Pong(pong) => outbound.on_pong(&pong)?,
             Frame::Leave => outbound.on_leave(),
             Frame::FinAck => outbound.on_fin_ack(now),
-            Frame::Reject(reject) => {
-                if outbound.on_reject(reject, now) {
-                    return Err(Trouble::Terminal(reject));
-                }
+            Frame::Reject(reject) if outbound.on_reject(reject, now) => {
+                return Err(Trouble::Terminal(reject));
             }
             _ => {}
         }
@@ -623,21 +641,34 @@ impl State {
         }
     }
 
-    fn work_plain(&mut self, cx: &mut Context<'_>) -> Result<(), Trouble> {
+    fn work_plain(&mut self, now: Duration, cx: &mut Context<'_>) -> Result<(), Trouble> {
         let (Some(io), Some(plain)) = (&mut self.io, &mut self.plain) else { return Ok(()) };
         plain.harvest();
         let mut read = 0;
-        loop {
-            plain.frames(&mut io.buffer)?;
-            if read >= READ || !plain.wants_more() {
+        // While it is we who do not read, no time passes for the peer.
+        if !plain.wants_more() {
+            self.started = None;
+        }
+        while !plain.is_mute() && plain.wants_more() {
+            let before = plain.received();
+            let whole = plain.frames(&mut io.buffer)?;
+            if read >= READ {
                 break;
             }
-            if let Some(whole) = plain.next_frame(&io.buffer)? {
-                io.make_room(whole);
-            }
-            match io.read(cx)? {
-                0 => break,
-                count => read += count,
+            io.make_room(whole);
+            let since = self.started.filter(|_| plain.received() == before);
+            self.started = began(since, now, &io.buffer, whole);
+            match io.read(cx) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                // It says no more, and may still listen for answers to what it said.
+                Err(Trouble::Ended) if !self.dialled => {
+                    plain.mute();
+                    if self.ends.alone {
+                        self.ends.inbox.close();
+                    }
+                }
+                Err(trouble) => return Err(trouble),
             }
         }
         if read >= READ {
@@ -648,9 +679,14 @@ impl State {
             let wrote = io.out.pending() > 0 && io.write(cx)?;
             plain.written(io.out.written());
             if !wrote {
-                return Ok(());
+                break;
             }
         }
+        if plain.is_mute() && io.out.pending() == 0 && plain.is_settled() {
+            let words = if self.ends.alone { LAST_WORDS } else { Duration::ZERO };
+            plain.leave_at.get_or_insert(now.saturating_add(words));
+        }
+        Ok(())
     }
 
     /// The connection is of no use any more.
@@ -673,11 +709,23 @@ impl State {
                 self.tell_fault(&error);
                 Error::Protocol { endpoint: shared.name.clone(), reason: error.to_string() }
             }
-            Trouble::Io(error) => Error::disconnected(&*shared.name, error),
+            Trouble::Io(error) => {
+                self.read_rest();
+                Error::disconnected(&*shared.name, error)
+            }
             Trouble::Ended => Error::disconnected(&*shared.name, "the peer closed the connection"),
         };
         self.detach(&error);
         shared.events().emit(Event::Disconnected { reason: error.to_string() });
+    }
+
+    /// Reads what a peer of version 1 had sent before it went; nobody else has it.
+    fn read_rest(&mut self) {
+        let (Some(io), Some(plain)) = (&mut self.io, &mut self.plain) else { return };
+        let mut cx = Context::from_waker(Waker::noop());
+        while plain.frames(&mut io.buffer).is_ok() && io.read(&mut cx).is_ok_and(|count| count > 0)
+        {
+        }
     }
 
     fn tell_fault(&mut self, error: &WireError) {
@@ -693,7 +741,12 @@ impl State {
 
     /// There is no connection for now; sessions wait for the next one.
     fn detach(&mut self, error: &Error) {
-        let io = self.io.take();
+        let mut io = self.io.take();
+        self.started = None;
+        if let (Some(io), Some(plain)) = (&mut io, &mut self.plain) {
+            // What came whole was sent, even if what follows it is wrong.
+            let _ = plain.frames(&mut io.buffer);
+        }
         self.outbound.iter_mut().for_each(Outbound::disconnected);
         self.inbound.iter_mut().for_each(Inbound::disconnected);
         let written = io.map_or(0, |io| io.out.written());
@@ -727,8 +780,16 @@ impl State {
     /// What is due by time: keep-alives, HELLO again, the end of what has expired.
     fn tend(&mut self, shared: &Arc<Shared>) {
         let now = shared.clock().now();
-        if self.plain.is_some() || (self.io.is_none() && self.peer.is_none()) {
-            return;
+        if self.started.is_some_and(|started| must_be_whole(started) <= now) {
+            let slow = "the peer began a frame and did not send all of it in time";
+            self.fail(shared, Trouble::Io(std::io::Error::other(slow)));
+        }
+        let leaves = |plain: &Plain| plain.leave_at.is_some_and(|at| at <= now);
+        match &self.plain {
+            Some(plain) if leaves(plain) => self.fail(shared, Trouble::Ended),
+            Some(_) => return,
+            None if self.io.is_none() && self.peer.is_none() => return,
+            None => {}
         }
         if let Some(io) = &mut self.io {
             for outbound in &mut self.outbound {
@@ -783,13 +844,37 @@ impl State {
             };
             let hellos = self.outbound.iter().filter_map(|outbound| outbound.hello_at);
             let delayed = self.outbound.iter().filter_map(|outbound| outbound.due);
-            let plain = self.plain.iter().filter_map(|plain| plain.due);
-            return hellos.chain(delayed).chain(plain).chain([ping]).min().unwrap_or(far);
+            let plain = self.plain.iter().flat_map(|plain| [plain.due, plain.leave_at]).flatten();
+            let frame = self.started.map(must_be_whole);
+            return hellos
+                .chain(delayed)
+                .chain(plain)
+                .chain(frame)
+                .chain([ping])
+                .min()
+                .unwrap_or(far);
         }
         let out = self.outbound.iter().filter_map(Outbound::expiry);
         let expiries = out.chain(self.inbound.iter().map(Inbound::expiry));
         expiries.map(|expiry| self.heard.saturating_add(expiry)).min().unwrap_or(far)
     }
+}
+
+/// What is known of the frame that `buffer` begins with, and that is not whole.
+fn began(
+    before: Option<(Duration, usize)>,
+    now: Duration,
+    buffer: &[u8],
+    whole: usize,
+) -> Option<(Duration, usize)> {
+    let since = before.map_or(now, |(since, _)| since);
+    (!buffer.is_empty()).then_some((since, whole))
+}
+
+/// When a frame that began to come must be whole. Single bytes extend nothing.
+fn must_be_whole((since, size): (Duration, usize)) -> Duration {
+    let kibibytes = u64::try_from(size >> 10).unwrap_or(u64::MAX);
+    since.saturating_add(FRAME_PATIENCE + Duration::from_secs(kibibytes / FRAME_PACE))
 }
 
 impl Io {

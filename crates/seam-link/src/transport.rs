@@ -26,8 +26,11 @@ use crate::shared::{Shared, random};
 pub struct Links {
     schemes: &'static [Scheme],
     carrier: Arc<dyn Carrier>,
-    acceptors: Arc<tokio::sync::Mutex<HashMap<String, (Weak<Acceptor>, TaskTracker)>>>,
+    acceptors: Arc<tokio::sync::Mutex<Acceptors>>,
 }
+
+/// Who listens, by name, and what still ends after the last endpoint of one is gone.
+type Acceptors = HashMap<String, (Weak<Acceptor>, TaskTracker)>;
 
 impl Links {
     /// A transport of these schemes, carried by `carrier`.

@@ -6,3 +6,5 @@
 )]
 
 mod conformance;
+mod interop;
+mod peers;
