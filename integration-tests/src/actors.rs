@@ -17,7 +17,7 @@ use std::time::Duration;
 use seam_core::{Connection, Event};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 pub use books::Books;
 pub use consumer::consume;
@@ -172,6 +172,8 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Messages between two lines that say how far it is.
 const STEP: u64 = 100;
+/// How long tasks that have ended may be counted.
+const SOON: Duration = Duration::from_secs(2);
 /// How long a drain may take.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -239,15 +241,21 @@ impl<F: FnMut(&Said)> Progress<F> {
     }
 
     /// Ends what `connection` did; it was drained.
-    fn finish(self, connection: Connection, left: u64) -> Summary {
+    async fn finish(self, connection: Connection, left: u64) -> Summary {
         let statistics = connection.statistics();
         drop(connection);
+        let runtime = Handle::current().metrics();
+        // The runtime counts a task a little longer than anybody waits for it.
+        let until = Instant::now() + SOON;
+        while runtime.num_alive_tasks() > 0 && Instant::now() < until {
+            sleep(Duration::from_millis(1)).await;
+        }
         let mut state = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         state.summary.left = left;
         state.summary.sessions_lost = statistics.sessions_lost;
         state.summary.revoked = statistics.leases_lost;
         state.summary.usage = Usage::own().unwrap_or_default();
-        state.summary.tasks = Handle::current().metrics().num_alive_tasks();
+        state.summary.tasks = runtime.num_alive_tasks();
         (state.say)(&Said::Done(state.summary.clone()));
         state.summary
     }

@@ -334,8 +334,11 @@ impl Remote {
                     self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
                     self.turns(&mut state);
                     state.tend(&self.shared);
-                    if state.gone.is_some() {
+                    if state.io.is_none() {
+                        // Also where only time told that the peer is silent.
                         self.ended.notify_waiters();
+                    }
+                    if state.gone.is_some() {
                         return Poll::Ready(());
                     }
                     state.due(&self.shared)

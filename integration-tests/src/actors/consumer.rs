@@ -53,7 +53,7 @@ pub async fn consume(
     };
     ledger.flushed()?;
     drop(receiver);
-    Ok(progress.finish(connection, left))
+    Ok(progress.finish(connection, left).await)
 }
 
 struct Work<'a, F> {

@@ -81,7 +81,7 @@ pub async fn produce(
     };
     drop(work);
     ledger.flushed()?;
-    Ok(progress.finish(connection, u64::try_from(left).unwrap_or(u64::MAX)))
+    Ok(progress.finish(connection, u64::try_from(left).unwrap_or(u64::MAX)).await)
 }
 
 /// Writes down what lost sessions give back behind its receipt, for ever.

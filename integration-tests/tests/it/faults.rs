@@ -5,6 +5,7 @@
 //! every change; `SEAM_FULL=1` makes them large.
 
 mod byte_slicer;
+mod cut_every_offset;
 mod frozen_peer;
 mod half_open;
 mod ledger_clean;

@@ -1,6 +1,6 @@
 //! The command as a process.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -43,6 +43,7 @@ pub(crate) fn end_of(child: Child) -> Said {
 /// A command whose connection stands.
 pub(crate) struct Running {
     pub(crate) child: Child,
+    output: Option<JoinHandle<String>>,
     complaint: JoinHandle<String>,
 }
 
@@ -69,12 +70,23 @@ impl Running {
             lines
         });
         standing.recv_timeout(DEADLINE).expect("it ended, or takes too long to stand");
-        Self { child, complaint }
+        // Nor may it wait for somebody to read what it writes.
+        let output = child.stdout.take().map(|mut stdout| {
+            std::thread::spawn(move || {
+                let mut output = String::new();
+                stdout.read_to_string(&mut output).unwrap();
+                output
+            })
+        });
+        Self { child, output, complaint }
     }
 
     /// Everything it says until it ends, which is soon; of standard error only the command's own lines.
     pub(crate) fn end(self) -> Said {
         let mut said = end_of(self.child);
+        if let Some(output) = self.output {
+            said.output = output.join().unwrap();
+        }
         said.complaint = self.complaint.join().unwrap();
         said
     }

@@ -16,7 +16,7 @@ fn a_wrong_uri_is_told_before_anything_else() {
     let wrong = [
         (
             "memroy://a",
-            "no transport for `memroy://`; this registry has memory; did you mean `memory://`?",
+            "no transport for `memroy://`; this registry has memory, tcp; did you mean `memory://`?",
         ),
         (
             "memory://a?cerdit=3",

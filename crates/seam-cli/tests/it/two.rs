@@ -1,7 +1,7 @@
-//! Two processes on one address. Which carrier joins them is a pair of URIs, so these tests hold for each one that
-//! reaches beyond a process.
+//! Two processes on one address, over TCP.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::process::{Running, Said, end_of, run, seam};
 
@@ -14,10 +14,17 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// The pair that the environment names.
-    fn given() -> Self {
-        let given = |name| std::env::var(name).unwrap_or_else(|_| panic!("set {name} to a URI"));
-        Self { server: given("SEAM_TEST_SERVER"), client: given("SEAM_TEST_CLIENT") }
+    /// An address of TCP at a port that is free now, and that the operating system gives to no connection by itself.
+    fn fresh() -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        let from = u16::try_from(std::process::id() % 8_000).unwrap();
+        let uri = loop {
+            let port = 20_000 + (from + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                break format!("tcp://127.0.0.1:{port}/orders");
+            }
+        };
+        Self { server: uri.clone(), client: uri }
     }
 }
 
@@ -34,10 +41,9 @@ fn carry(pair: &Pair, send: &[&str], receive: &[&str], input: &[u8]) -> (Said, S
 }
 
 #[test]
-#[ignore = "needs SEAM_TEST_SERVER and SEAM_TEST_CLIENT, two URIs of one address that reaches beyond a process"]
 fn lines_arrive_in_order_and_both_sides_succeed() {
     let lines: String = (0..10_000).map(|n| format!("order {n}\n")).collect();
-    let pair = Pair::given();
+    let pair = Pair::fresh();
     let (sent, received) = carry(&pair, &[], &["--count", "10000"], lines.as_bytes());
     assert_eq!((sent.code, received.code), (Some(0), Some(0)), "{sent:?}");
     assert!(received.output == lines, "{} bytes came", received.output.len());
@@ -45,9 +51,8 @@ fn lines_arrive_in_order_and_both_sides_succeed() {
 }
 
 #[test]
-#[ignore = "needs SEAM_TEST_SERVER and SEAM_TEST_CLIENT, two URIs of one address that reaches beyond a process"]
 fn what_a_broken_pipe_took_comes_again() {
-    let pair = Pair::given();
+    let pair = Pair::fresh();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut broken = seam(&["receive", &pair.server]);
@@ -66,9 +71,8 @@ fn what_a_broken_pipe_took_comes_again() {
 
 #[cfg(unix)]
 #[test]
-#[ignore = "needs SEAM_TEST_SERVER and SEAM_TEST_CLIENT, two URIs of one address that reaches beyond a process"]
 fn an_echo_answers_until_it_is_told_to_stop() {
-    let pair = Pair::given();
+    let pair = Pair::fresh();
     let echo = start("serve", &pair, &["--echo"]);
     let said = run(&["request", &pair.client, "hello", "--tag", "7", "--json"], b"");
     assert_eq!(said.code, Some(0), "{said:?}");

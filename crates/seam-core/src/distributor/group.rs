@@ -42,6 +42,8 @@ pub(crate) struct Member {
     pub(crate) live: bool,
     /// Whoever waits in its `receive`.
     pub(crate) waker: Option<Waker>,
+    /// Whether it was woken and has not taken anything since: if others were faster, it is first next time.
+    pub(crate) called: bool,
 }
 
 /// Who has a key, and how many of it.
@@ -167,6 +169,7 @@ impl Group {
             parked: VecDeque::new(),
             live: true,
             waker: None,
+            called: false,
         };
         self.members.insert(id, member);
         id

@@ -73,7 +73,7 @@ impl State {
         }
         if found.count > 0 {
             if let Some(member) = group.members.get_mut(&seat.member) {
-                member.waker = None;
+                (member.waker, member.called) = (None, false);
             }
             group.waiting.retain(|member| *member != seat.member);
         }
@@ -142,8 +142,13 @@ impl State {
         let Some(group) = self.groups.get_mut(&seat.group) else { return };
         let Some(member) = group.members.get_mut(&seat.member) else { return };
         member.waker = Some(cx.waker().clone());
-        if !group.waiting.contains(&seat.member) {
-            group.waiting.push_back(seat.member);
+        let called = std::mem::take(&mut member.called);
+        if group.waiting.contains(&seat.member) {
+            return;
+        }
+        match called {
+            true => group.waiting.push_front(seat.member),
+            false => group.waiting.push_back(seat.member),
         }
     }
 

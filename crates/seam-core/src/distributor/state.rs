@@ -200,7 +200,8 @@ impl State {
 pub(crate) fn wake_one(group: &mut Group, after: &mut After) {
     let ready = |member: &usize| group.has_room(*member);
     let Some(at) = group.waiting.iter().position(ready) else { return };
-    if let Some(member) = group.waiting.remove(at) {
-        after.wakers.extend(group.members.get_mut(&member).and_then(|m| m.waker.take()));
+    if let Some(member) = group.waiting.remove(at).and_then(|m| group.members.get_mut(&m)) {
+        member.called = true;
+        after.wakers.extend(member.waker.take());
     }
 }

@@ -16,6 +16,7 @@ mod memory;
 mod memory_model;
 mod parameters;
 mod telemetry;
+mod turns;
 
 mod runtimes;
 mod unwinding;
