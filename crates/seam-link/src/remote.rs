@@ -114,7 +114,7 @@ const ENOUGH: usize = 64 << 10;
 /// What is read in one turn, so that writing gets its own.
 const READ: usize = 1 << 20;
 /// Room that is made for a read.
-const ROOM: usize = 256 << 10;
+const ROOM: usize = 120 << 10;
 /// The largest frame that is read: the largest DATA and its header.
 pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
 
