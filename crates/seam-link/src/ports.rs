@@ -105,18 +105,28 @@ impl LinkReceiver {
     }
 }
 
+impl LinkReceiver {
+    /// Whether there is more; why not, where it is no good end.
+    fn more_or_failure(&self, more: bool) -> Result<bool> {
+        if more {
+            return Ok(true);
+        }
+        self.inbox.take_failure().map_or(Ok(false), Err)
+    }
+}
+
 #[async_trait]
 impl Receiver for LinkReceiver {
     async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool> {
         if let Some(more) = self.inbox.take(self.seat, max, into) {
-            return Ok(more);
+            return self.more_or_failure(more);
         }
         let mut waiting = Waiting::new(Way::Hub(self.hub.clone()).remote());
         let guard = Cancel { inbox: &self.inbox, seat: self.seat };
         let (inbox, seat) = (&self.inbox, self.seat);
         let more = poll_fn(|cx| waiting.poll(cx, |cx| inbox.poll_take(seat, max, into, cx))).await;
         std::mem::forget(guard);
-        Ok(more)
+        self.more_or_failure(more)
     }
 
     async fn settled(&mut self) -> Result<Settled> {
