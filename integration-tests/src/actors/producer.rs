@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use seam_conformance::ledger::{Ledger, Outcome, Stamp};
 use seam_core::{Batch, Connection, Error, Receipts, Registry, Sender, Ticket};
+use tokio::task::yield_now;
 
 use super::{Books, DRAIN, Failure, Producer, Progress, Said, Summary};
 
@@ -129,6 +130,8 @@ impl<F: FnMut(&Said)> Work<'_, F> {
             } else {
                 return Ok(());
             }
+            // Where nothing ever makes it wait, it is still to be told to stop.
+            yield_now().await;
         }
     }
 

@@ -1,11 +1,13 @@
 //! E4: a receiver stands still, and keeps its connection.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::future::select;
 use integration_tests::{Figures, Scale};
 
 use super::TOLERANCE;
-use super::stage::{Player, Stage, free_address, patience};
+use super::stage::{Heard, Player, Stage, free_address, patience};
 
 /// What the sender may have under way, in bytes.
 const BUDGET: u64 = 8 << 20;
@@ -31,7 +33,9 @@ async fn frozen_peer() {
     let other = stage.consume(stage.consumer(&uri, "cleo")).await;
 
     // Who of the two gets more is nobody's promise; what they get together is the quiet rate.
-    frozen.until(patience(), |heard| heard.at + other.heard().at >= 500).await;
+    let some = |heard: &Heard| heard.at >= 500;
+    let (one, another) = (frozen.until(patience(), some), other.until(patience(), some));
+    select(pin!(one), pin!(another)).await;
     let quiet = rate(&[&frozen, &other], frozen_for).await;
     frozen.process().freeze(patience()).await.unwrap();
     let stood_at = frozen.heard().at;
