@@ -677,7 +677,7 @@ impl State {
                 Ok(0) => break,
                 Ok(count) => read += count,
                 // It says no more, and may still listen for answers to what it said.
-                Err(Trouble::Ended) if !self.dialled => {
+                Err(Trouble::Ended) if !self.dialled && io.buffer.is_empty() => {
                     plain.mute();
                     if self.ends.alone {
                         self.ends.inbox.close();
@@ -767,6 +767,10 @@ impl State {
         if let (Some(io), Some(plain)) = (&mut io, &mut self.plain) {
             // What came whole was sent, even if what follows it is wrong.
             let _ = plain.frames(&mut io.buffer);
+            if self.ends.alone && !io.buffer.is_empty() {
+                // Nobody sends the rest again: it is no good end.
+                self.ends.inbox.fail(error);
+            }
         }
         self.outbound.iter_mut().for_each(Outbound::disconnected);
         self.inbound.iter_mut().for_each(Inbound::disconnected);
