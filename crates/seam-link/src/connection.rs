@@ -152,8 +152,9 @@ impl Connection for LinkConnection {
             };
             let Some(peer) = child.peer.clone() else { continue };
             if self.hub.shared.allow(&peer, Action::Send).is_err() {
-                // It sees its own end; nothing of it was received here.
-                drop(child.end());
+                let (endpoint, reason) = (self.hub.shared.name.clone(), "you may not send here");
+                // Nothing of it was received here.
+                drop(child.end_with(&Error::Denied { endpoint, reason: reason.to_owned() }));
                 continue;
             }
             return Ok(Some(Arc::new(Self { hub: child, acceptor: None })));

@@ -1,17 +1,18 @@
 //! Dialling: the first connection, and every one after it.
 
 use std::future::Future as _;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use seam_core::{Error, Event, Peer, Result};
+use seam_core::{Action, Error, Event, Peer, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::carrier::Carrier;
 use crate::config::Wire;
 use crate::handshake::{Established, Greeting, Speaks};
+use crate::hub::Hub;
 use crate::remote::Remote;
 use crate::shared::{Shared, random};
 
@@ -28,6 +29,7 @@ pub(crate) enum Progress {
 
 /// Keeps one place connected.
 pub(crate) struct Dialler {
+    pub(crate) hub: Weak<Hub>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) place: usize,
@@ -55,16 +57,16 @@ impl Dialler {
                         self.shared.events().emit(Event::Connected);
                     }
                     if let Some(error) = self.remote.detached().await {
-                        self.progress.send_replace(Progress::Failed(error));
+                        self.give_up(error);
                         return;
                     }
                 }
                 Err(error) => {
-                    let fatal = !may_help(&error);
-                    self.tell(error, fatal);
-                    if fatal {
+                    if !may_help(&error) {
+                        self.give_up(error);
                         return;
                     }
+                    self.tell(error);
                 }
             }
             self.shared.clock().sleep(backoff(failures)).await;
@@ -72,14 +74,19 @@ impl Dialler {
         }
     }
 
-    fn tell(&self, error: Error, fatal: bool) {
+    /// It is of no use to dial this place again.
+    fn give_up(&self, error: Error) {
+        tracing::warn!(%error, "not dialled again");
+        if let Some(hub) = self.hub.upgrade() {
+            hub.give_up(&self.remote, &error);
+        }
+        self.progress.send_replace(Progress::Failed(error));
+    }
+
+    fn tell(&self, error: Error) {
         tracing::debug!(%error, "dialling failed");
         self.progress.send_if_modified(|progress| match progress {
-            Progress::Connected if !fatal => false,
-            _ if fatal => {
-                *progress = Progress::Failed(error);
-                true
-            }
+            Progress::Connected => false,
             _ => {
                 *progress = Progress::Trying(Some(error));
                 true
@@ -93,15 +100,17 @@ impl Dialler {
         let dialling = self.carrier.dial(&shared.endpoint, self.place);
         let link = seam_core::clock::deadline(&**shared.clock(), until, dialling).await;
         let link = link.unwrap_or_else(|| {
-            Err(Error::disconnected(&*shared.name, "the host did not answer in time"))
+            Err(Error::disconnected(&*shared.name, "the host did not answer in time; is it up?"))
         })?;
         if shared.config.wire == Wire::Connect {
-            return Ok(Established {
+            let established = Established {
                 peer: Arc::new(Peer::new(link.address.clone(), link.address)),
                 stream: link.stream,
                 buffer: BytesMut::new(),
                 speaks: Speaks::Plain,
-            });
+            };
+            shared.allow(&established.peer, Action::Send)?;
+            return Ok(established);
         }
         let greeting = Greeting::new(link, &**shared.clock(), &shared.name);
         greeting.dial(&shared.open(), shared.token.as_ref()).await

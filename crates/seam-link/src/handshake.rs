@@ -110,9 +110,9 @@ impl<'a> Greeting<'a> {
         let until = self.clock.now().saturating_add(SILENCE);
         let reading = self.link.stream.read_buf(&mut self.buffer);
         match seam_core::clock::deadline(self.clock, until, reading).await {
-            Some(Ok(0)) => Err(self.lost(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))),
+            Some(Ok(0)) => Err(self.gone(std::io::ErrorKind::UnexpectedEof.into())),
             Some(Ok(_)) => Ok(false),
-            Some(Err(error)) => Err(self.lost(error)),
+            Some(Err(error)) => Err(self.gone(error)),
             None => Ok(true),
         }
     }
@@ -256,8 +256,8 @@ impl<'a> Greeting<'a> {
             Ok(())
         };
         match seam_core::clock::deadline(self.clock, until, reading).await {
-            Some(read) => read.map_err(|error| self.lost(error)),
-            None => Err(self.lost("it said nothing for 5 s; is it a listener of this protocol?")),
+            Some(read) => read.map_err(|error| self.gone(error)),
+            None => Err(self.lost("it did not say in 5 s who it is; does it speak this protocol?")),
         }
     }
 
@@ -307,6 +307,18 @@ impl<'a> Greeting<'a> {
 
     fn protocol(&self, reason: &str) -> Error {
         Error::Protocol { endpoint: self.endpoint.to_owned(), reason: reason.to_owned() }
+    }
+
+    /// What it means that nothing more can be read.
+    fn gone(&self, error: std::io::Error) -> Error {
+        use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            UnexpectedEof | ConnectionReset => self.lost(
+                "it closed before it said who it is; does it speak this protocol? \
+                 (version 1 needs `?wire=connect`)",
+            ),
+            _ => self.lost(error),
+        }
     }
 
     fn lost(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

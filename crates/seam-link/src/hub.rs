@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Waker};
 
 use seam_core::distributor::{Distributor, Port, Sending};
-use seam_core::{Action, Capabilities, Error, Event, Events, Peer, Result};
+use seam_core::{Action, Capabilities, Error, Event, Events, Peer, Result, SendError};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -36,6 +36,8 @@ pub(crate) struct Inner {
     mode: Mode,
     pub(crate) draining: bool,
     pub(crate) open: bool,
+    /// Why no peer will ever come again, and what was to be sent then.
+    failed: Option<(Error, Vec<SendError>)>,
     /// Ways to requesters that were replied to lately.
     pub(crate) repliers: Vec<Replier>,
 }
@@ -79,6 +81,7 @@ impl Hub {
                 mode: Mode::Undecided,
                 draining: false,
                 open: true,
+                failed: None,
                 repliers: Vec::new(),
             }),
             shared,
@@ -119,13 +122,21 @@ impl Hub {
     /// Takes a connection that has come: of a peer that is known, or of a new one.
     pub(crate) fn arrive(self: &Arc<Self>, established: Established, permit: OwnedSemaphorePermit) {
         let id = established.peer.id.clone();
+        let peer = established.peer.clone();
         if let Some(known) = self.find(&id) {
-            known.attach(established, Some(permit));
+            let proved = known.peer().is_some_and(|known| known.identity == peer.identity);
+            match proved {
+                true => known.attach(established, Some(permit)),
+                false => tracing::warn!(peer = %peer.address, "it says it is who it is not"),
+            }
             return;
         }
-        let peer = established.peer.clone();
         let mut inner = lock(&self.inner);
         if !inner.open {
+            return;
+        }
+        if inner.remotes.len() >= self.shared.config.connections {
+            tracing::warn!(peer = %peer.address, "too many peers; this one is closed");
             return;
         }
         let Mode::Accepting { lobby, wakers } = &mut inner.mode else {
@@ -257,8 +268,34 @@ impl Hub {
         remotes.iter().for_each(|remote| remote.attend());
     }
 
+    /// This peer will not come again. With the last one all that waits for any comes back, for this reason.
+    pub(crate) fn give_up(&self, remote: &Arc<Remote>, error: &Error) {
+        remote.end(error.clone());
+        {
+            let mut inner = lock(&self.inner);
+            inner.remotes.retain(|other| !Arc::ptr_eq(other, remote));
+            if !inner.remotes.is_empty() || !inner.open {
+                return;
+            }
+        }
+        self.ends.distributor.close(error.clone());
+        let unsent = self.port.close();
+        lock(&self.inner).failed = Some((error.clone(), unsent));
+        self.ends.inbox.close();
+    }
+
+    /// Why nothing will ever come again, if that is no end in peace.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        lock(&self.inner).failed.as_ref().map(|(error, _)| error.clone())
+    }
+
     /// Ends it at once; says what nobody settled, and what is not done.
-    pub(crate) fn end(&self) -> (u64, Vec<seam_core::SendError>) {
+    pub(crate) fn end(&self) -> (u64, Vec<SendError>) {
+        self.end_with(&self.shared.closed())
+    }
+
+    /// The same, and tells peers why.
+    pub(crate) fn end_with(&self, error: &Error) -> (u64, Vec<SendError>) {
         let (remotes, lobby, repliers, was_open) = {
             let mut inner = lock(&self.inner);
             let lobby = match &mut inner.mode {
@@ -274,9 +311,12 @@ impl Hub {
         }
         remotes.iter().for_each(|remote| remote.settle());
         let unsettled = u64::try_from(self.ends.inbox.in_hand()).unwrap_or(u64::MAX);
-        let unsent = self.port.close();
+        let mut unsent = self.port.close();
+        if let Some((_, earlier)) = lock(&self.inner).failed.take() {
+            unsent.splice(..0, earlier);
+        }
         for remote in &remotes {
-            remote.end(self.shared.closed());
+            remote.end(error.clone());
         }
         for child in lobby {
             drop(child.end());

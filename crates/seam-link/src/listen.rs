@@ -1,11 +1,12 @@
 //! Listening: one socket, and the endpoints that it serves.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use seam_core::{Clock, Error, Result};
+use seam_core::{Action, Clock, Error, Result};
 use seam_wire::FaultCode;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ pub(crate) struct Acceptor {
     hubs: Mutex<Vec<WeakHub>>,
     /// Connections whose first frames are under way, oldest first.
     strangers: Mutex<VecDeque<(u64, CancellationToken)>>,
+    arrivals: AtomicU64,
     most_strangers: usize,
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -47,6 +49,7 @@ impl Acceptor {
             clock,
             hubs: Mutex::default(),
             strangers: Mutex::default(),
+            arrivals: AtomicU64::new(0),
             most_strangers: (connections / 4).max(1),
             connections: Arc::new(Semaphore::new(connections)),
             tasks: TaskTracker::new(),
@@ -120,33 +123,42 @@ impl Acceptor {
     }
 
     fn arrive(self: Arc<Self>, arrival: Arrival) {
-        let Ok(permit) = self.connections.clone().try_acquire_owned() else {
-            tracing::warn!(peer = %arrival.address, "too many connections; this one is closed");
-            return;
-        };
+        let free = self.connections.clone().try_acquire_owned();
         let stranger = self.stop.child_token();
-        let number = {
+        let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
+        {
             let mut strangers = lock(&self.strangers);
-            if strangers.len() >= self.most_strangers
-                && let Some((_, oldest)) = strangers.pop_front()
-            {
-                oldest.cancel();
+            if free.is_err() || strangers.len() >= self.most_strangers {
+                match strangers.pop_front() {
+                    Some((_, oldest)) => oldest.cancel(),
+                    None => {
+                        tracing::warn!(peer = %arrival.address, "too many connections; this one is closed");
+                        return;
+                    }
+                }
             }
-            let number = strangers.back().map_or(0, |(number, _)| number + 1);
             strangers.push_back((number, stranger.clone()));
-            number
-        };
+        }
         let this = self.clone();
         self.tasks.spawn(async move {
             let address = arrival.address.clone();
-            let outcome = stranger.run_until_cancelled(this.greet(arrival)).await;
+            let admitting = async {
+                let permit = match free {
+                    Ok(permit) => permit,
+                    // The stranger that gives way has it still, for a moment.
+                    Err(_) => this.connections.clone().acquire_owned().await.ok()?,
+                };
+                Some((this.greet(arrival).await, permit))
+            };
+            let outcome = stranger.run_until_cancelled(admitting).await.flatten();
             lock(&this.strangers).retain(|(other, _)| *other != number);
             match outcome {
-                Some(Ok((hub, established))) => hub.arrive(established, permit),
-                Some(Err(error)) => {
+                Some((Ok((hub, established)), permit)) => hub.arrive(established, permit),
+                Some((Err(error), _)) => {
                     tracing::info!(peer = %address, %error, "a connection was refused");
                 }
-                None => {}
+                None if this.stop.is_cancelled() => {}
+                None => tracing::info!(peer = %address, "it said nothing yet, and gave way"),
             }
         });
     }
@@ -167,27 +179,22 @@ impl Acceptor {
         if let Some(hub) = plain.as_ref().filter(|hub| hub.shared.config.wire == Wire::Connect)
             && hubs.len() == 1
         {
-            return Ok((hub.clone(), plainly(link)));
+            return allowed(hub.clone(), plainly(link));
         }
         let mut greeting = Greeting::new(link, &*self.clock, &self.name);
         if let Some(hub) = &plain
             && greeting.is_silent().await?
         {
-            return Ok((hub.clone(), greeting.plain()));
+            return allowed(hub.clone(), greeting.plain());
         }
         let (open, body) = match greeting.first().await? {
             First::Session { open, body } => (open, body),
             First::Plain => {
-                let Some(hub) = plain else {
-                    let text = "a session is spoken here; dial with `wire=session`";
-                    greeting.turn_away(FaultCode::Version, text).await;
-                    return Err(Error::Protocol {
-                        endpoint: self.name.clone(),
-                        reason: "a peer of version 1 came; listen with `?wire=any` for both"
-                            .to_owned(),
-                    });
-                };
-                return Ok((hub, greeting.plain()));
+                // It would take what it is told for a datagram.
+                let reason = "a peer of version 1 came; listen with `?wire=any` for both";
+                let unwelcome =
+                    || Error::Protocol { endpoint: self.name.clone(), reason: reason.to_owned() };
+                return allowed(plain.ok_or_else(unwelcome)?, greeting.plain());
             }
         };
         let hub = hubs.into_iter().find(|hub| {
@@ -195,9 +202,9 @@ impl Acceptor {
                 && hub.shared.endpoint.address() == &*open.address
         });
         let Some(hub) = hub else {
-            let text = format!("no endpoint of the address `{}` listens here", open.address);
+            let text = format!("no endpoint of the address `{}` listens there", open.address);
             greeting.turn_away(FaultCode::Address, &text).await;
-            let reason = "a peer asked for an address that is not served";
+            let reason = "a peer asked for an address that is not served here";
             return Err(Error::disconnected(&*self.name, reason));
         };
         let shared = &hub.shared;
@@ -221,6 +228,12 @@ fn served(hub: &Hub) -> (Option<&str>, bool) {
         Wire::Any => (Some(address), true),
         Wire::Connect => (None, true),
     }
+}
+
+/// A peer of version 1 comes to send; whether it may is known at once.
+fn allowed(hub: Arc<Hub>, established: Established) -> Result<(Arc<Hub>, Established)> {
+    hub.shared.allow(&established.peer, Action::Send)?;
+    Ok((hub, established))
 }
 
 fn plainly(link: Link) -> Established {

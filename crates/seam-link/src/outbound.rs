@@ -6,7 +6,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use seam_core::distributor::{Distributor, Lot, Member, Membership, Name, Port, Wait};
-use seam_core::{Action, Error, Event, Peer};
+use seam_core::{Error, Event, Side};
 use seam_wire::{
     Ack, DEFAULT_MAX_FRAME, Follow, Frame, Group, Hello, Learned, Outgoing, Parcel, Pong, Reject,
     ResumeProof, ResumeToken, Sending, Unsettled, Welcome, WelcomeError, WireError,
@@ -96,7 +96,6 @@ impl Outbound {
         &mut self,
         welcome: &Welcome,
         group: &Group,
-        peer: &Peer,
     ) -> Result<bool, WireError> {
         match self.sending.on_welcome(welcome, &mut self.learned) {
             Ok(()) => {}
@@ -110,9 +109,6 @@ impl Outbound {
             self.resume.clone_from(&welcome.token);
         }
         if self.member.is_none() {
-            if self.shared.allow(peer, Action::Receive).is_err() {
-                return Err(WireError::Protocol { rule: "it may not receive here" });
-            }
             self.join(group);
         }
         self.apply();
@@ -136,8 +132,16 @@ impl Outbound {
         self.member = Some(self.distributor.session(membership, clock, events));
     }
 
-    /// The peer refuses. Says whether the connection is of no use any more.
-    pub(crate) fn on_reject(&mut self, reject: Reject, now: Duration) -> bool {
+    /// The peer refuses. Says why the connection is of no use any more, if so.
+    pub(crate) fn on_reject(&mut self, reject: Reject, now: Duration) -> Option<Error> {
+        let endpoint = || self.shared.name.clone();
+        if reject == Reject::Fenced && !self.sending.is_welcomed() && self.channel == 0 {
+            // Whoever came to receive needs no way out.
+            self.refused = self.shared.config.side == Side::Server;
+            let reason = "it does not let you send; ask whoever runs it".to_owned();
+            let denied = Error::Denied { endpoint: endpoint(), reason };
+            return (!self.refused).then_some(denied);
+        }
         match self.sending.on_reject(reject) {
             // Channels of replies are not begun again: whoever asked is gone.
             Follow::Anew | Follow::Lost if self.channel > 0 => {
@@ -151,11 +155,16 @@ impl Outbound {
             }
             Follow::After(delay) => self.hello_at = Some(now.saturating_add(delay)),
             Follow::Terminal => {
+                let reason = match reject {
+                    Reject::Version => "it speaks another version; bring both ends to one release",
+                    _ => "its session was taken over by another connection of the same name",
+                };
+                let error = Error::Protocol { endpoint: endpoint(), reason: reason.to_owned() };
                 self.lose();
-                return true;
+                return Some(error);
             }
         }
-        false
+        None
     }
 
     pub(crate) fn on_ack(&mut self, ack: &Ack) -> Result<(), WireError> {

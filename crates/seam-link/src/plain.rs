@@ -27,6 +27,8 @@ pub(crate) struct Plain {
     /// The number of the next datagram that comes; only the inbox looks at it.
     next: u64,
     loads: Vec<Load>,
+    /// Whether the peer may be sent anything.
+    is_told: bool,
     pub(crate) due: Option<Duration>,
     /// Whether the peer says no more; it may still listen.
     is_mute: bool,
@@ -39,7 +41,12 @@ const TAKE: usize = 4096;
 const TAKE_BYTES: usize = 256 << 10;
 
 impl Plain {
-    pub(crate) fn new(distributor: &Arc<Distributor>, feed: Arc<Feed>, shared: &Shared) -> Self {
+    pub(crate) fn new(
+        distributor: &Arc<Distributor>,
+        feed: Arc<Feed>,
+        shared: &Shared,
+        is_told: bool,
+    ) -> Self {
         let membership = Membership {
             group: Name::Default,
             credit: usize::MAX,
@@ -54,6 +61,7 @@ impl Plain {
             flight: VecDeque::new(),
             next: 1,
             loads: Vec::new(),
+            is_told,
             due: None,
             is_mute: false,
             leave_at: None,
@@ -128,7 +136,7 @@ impl Plain {
     /// Takes what waits, and encodes it. Rings `cx` once there may be more.
     pub(crate) fn fill(&mut self, out: &mut Outgoing, cx: &Context<'_>) {
         self.due = None;
-        while out.pending() < WAITING {
+        while self.is_told && out.pending() < WAITING {
             match self.member.poll_take(TAKE, TAKE_BYTES, cx) {
                 Wait::Ready(Some(lot)) => parcels(lot).for_each(|parcel| self.encode(parcel, out)),
                 Wait::Ready(None) => return,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use seam_core::distributor::{Distributor, Port};
-use seam_core::{Error, Event, Peer};
+use seam_core::{Action, Error, Event, Peer};
 use seam_wire::{
     Fault, FaultCode, Frame, Group, Header, Hello, Outgoing, Ping, Pong, Reject, WireError, header,
 };
@@ -73,8 +73,8 @@ struct State {
     dialled: bool,
     /// Whether it will not come back.
     gone: Option<Error>,
-    /// Whether dialling again is of no use.
-    terminal: bool,
+    /// Why dialling again is of no use.
+    terminal: Option<Error>,
     /// Its place among the connections of a listener.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -135,7 +135,7 @@ impl Remote {
                 pinged: 0,
                 dialled,
                 gone: None,
-                terminal: false,
+                terminal: None,
                 permit: None,
             }),
             shared,
@@ -157,11 +157,11 @@ impl Remote {
         if state.gone.is_some() {
             return;
         }
-        state.permit = permit;
         if state.io.is_some() {
             state.detach(&Error::disconnected(&*self.shared.name, "a newer connection took over"));
         }
         let Established { stream, buffer, peer, speaks } = established;
+        state.permit = permit;
         state.heard = self.shared.clock().now();
         state.pinged = 0;
         state.started = None;
@@ -197,8 +197,8 @@ impl Remote {
             let notified = self.ended.notified();
             {
                 let state = lock(&self.state);
-                if state.terminal || state.gone.is_some() {
-                    return Some(state.gone.clone().unwrap_or_else(|| self.shared.closed()));
+                if let Some(error) = state.terminal.as_ref().or(state.gone.as_ref()) {
+                    return Some(error.clone());
                 }
                 state.io.as_ref()?;
             }
@@ -372,7 +372,12 @@ impl Remote {
         self.turns(&mut state);
         let speaks = state.plain.is_none();
         if let Some(io) = state.io.as_mut().filter(|_| speaks) {
-            let fault = Fault { code: FaultCode::Closing, text: "this end was closed".to_owned() };
+            let fault = match &error {
+                Error::Denied { reason, .. } => {
+                    Fault { code: FaultCode::Denied, text: reason.clone() }
+                }
+                _ => Fault { code: FaultCode::Closing, text: "this end was closed".to_owned() },
+            };
             Frame::Fault(fault).encode(0, io.out.buffer());
             // What the socket does not take now is not told: the peer then sees the end of the connection.
             let _ = io.write(&mut Context::from_waker(Waker::noop()));
@@ -405,7 +410,9 @@ impl State {
             plain.end(io.out.written());
         }
         let feed = self.ends.inbox.feed(remote.this.clone(), self.peer.clone());
-        self.plain = Some(Plain::new(&self.ends.distributor, feed, &remote.shared));
+        let may = |peer: &Arc<Peer>| remote.shared.allow(peer, Action::Receive).is_ok();
+        let is_told = self.peer.as_ref().is_some_and(may);
+        self.plain = Some(Plain::new(&self.ends.distributor, feed, &remote.shared, is_told));
     }
 
     /// Says HELLO for every session on a connection that has just begun.
@@ -548,7 +555,10 @@ impl State {
         match frame {
             Frame::Welcome(welcome) => {
                 let (Some(io), Some(peer)) = (&mut self.io, &self.peer) else { return Ok(()) };
-                if !outbound.on_welcome(&welcome, &io.group, peer)? {
+                if remote.shared.allow(peer, Action::Receive).is_err() {
+                    return Err(Trouble::Denied("you may not receive here"));
+                }
+                if !outbound.on_welcome(&welcome, &io.group)? {
                     outbound.hello_at = Some(now);
                 }
             }
@@ -556,8 +566,10 @@ impl State {
             Frame::Pong(pong) => outbound.on_pong(&pong)?,
             Frame::Leave => outbound.on_leave(),
             Frame::FinAck => outbound.on_fin_ack(now),
-            Frame::Reject(reject) if outbound.on_reject(reject, now) => {
-                return Err(Trouble::Terminal(reject));
+            Frame::Reject(reject) => {
+                if let Some(error) = outbound.on_reject(reject, now) {
+                    return Err(Trouble::Terminal(error));
+                }
             }
             _ => {}
         }
@@ -591,7 +603,7 @@ impl State {
             _ => self.ends.callers.inbox(channel).ok_or(Reject::Unknown)?,
         };
         if let Some(peer) = &self.peer
-            && remote.shared.allow(peer, seam_core::Action::Send).is_err()
+            && remote.shared.allow(peer, Action::Send).is_err()
         {
             return Err(Reject::Fenced);
         }
@@ -697,19 +709,25 @@ impl State {
         let error = match trouble {
             Trouble::Fault(fault) => {
                 let error = fault_error(&shared.name, &fault);
-                self.terminal |= fault.code.is_terminal();
+                if fault.code.is_terminal() {
+                    self.terminal = Some(error.clone());
+                }
                 if fault.code == FaultCode::Closing {
                     self.part();
                 }
                 error
             }
-            Trouble::Terminal(reject) => {
-                self.terminal = true;
-                let reason = format!("it refused the session: {reject:?}");
-                Error::Protocol { endpoint: shared.name.clone(), reason }
+            Trouble::Terminal(error) => {
+                self.terminal = Some(error.clone());
+                error
+            }
+            Trouble::Denied(what) => {
+                self.tell_fault(Fault { code: FaultCode::Denied, text: what.to_owned() });
+                let reason = format!("the peer was told: {what}");
+                Error::Denied { endpoint: shared.name.clone(), reason }
             }
             Trouble::Wire(error) => {
-                self.tell_fault(&error);
+                self.tell_fault(Fault { code: error.fault(), text: error.to_string() });
                 Error::Protocol { endpoint: shared.name.clone(), reason: error.to_string() }
             }
             Trouble::Io(error) => {
@@ -731,11 +749,10 @@ impl State {
         }
     }
 
-    fn tell_fault(&mut self, error: &WireError) {
+    fn tell_fault(&mut self, fault: Fault) {
         if let Some(io) = &mut self.io
             && self.plain.is_none()
         {
-            let fault = Fault { code: error.fault(), text: error.to_string() };
             Frame::Fault(fault).encode(0, io.out.buffer());
             // It may have closed already, and then needs no word.
             let _ = io.write(&mut Context::from_waker(Waker::noop()));
@@ -746,6 +763,7 @@ impl State {
     fn detach(&mut self, error: &Error) {
         let mut io = self.io.take();
         self.started = None;
+        self.permit = None;
         if let (Some(io), Some(plain)) = (&mut io, &mut self.plain) {
             // What came whole was sent, even if what follows it is wrong.
             let _ = plain.frames(&mut io.buffer);
@@ -944,7 +962,10 @@ impl Io {
 pub(crate) enum Trouble {
     Wire(WireError),
     Fault(Fault),
-    Terminal(Reject),
+    /// Dialling again is of no use.
+    Terminal(Error),
+    /// The peer asked for what it may not do.
+    Denied(&'static str),
     Io(std::io::Error),
     Ended,
 }

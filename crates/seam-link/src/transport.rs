@@ -91,6 +91,7 @@ impl Links {
         for place in 0..self.carrier.places(&shared.endpoint) {
             let (progress, watched) = watch::channel(Progress::Trying(None));
             let dialler = Dialler {
+                hub: Arc::downgrade(&hub),
                 shared: shared.clone(),
                 carrier: self.carrier.clone(),
                 place,
@@ -107,7 +108,11 @@ impl Links {
         match deadline(&**shared.clock(), until, first(places.clone())).await {
             Some(connected) => connected?,
             None => {
-                let unknown = || Error::disconnected(&*shared.name, "no answer in time");
+                let unknown = || {
+                    let reason =
+                        "nobody answered in time; does a listener of this protocol run there?";
+                    Error::disconnected(&*shared.name, reason)
+                };
                 return Err(reason(&places).unwrap_or_else(unknown));
             }
         }

@@ -1,13 +1,14 @@
 //! TCP as a carrier of links.
 
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
 
 use async_trait::async_trait;
 use seam_core::driver::{self, OpenContext, Transport};
 use seam_core::{Capabilities, Endpoint, Error, Host, Result, Scheme, Side};
 use seam_link::{Arrival, Carrier, Link, Links, Listener};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::config::{Options, SCHEMES};
 
@@ -69,7 +70,13 @@ impl Carrier for Sockets {
     async fn dial(&self, endpoint: &Endpoint, place: usize) -> Result<Link> {
         let host = host(endpoint, place)?;
         let lost = |error: std::io::Error| Error::disconnected(endpoint.to_string(), error);
-        let stream = TcpStream::connect((&*host.name, host.port)).await.map_err(lost)?;
+        let found = lookup_host((&*host.name, host.port)).await.map_err(|error| {
+            let text = format!("the name {} is not known ({error}); is it spelt right?", host.name);
+            lost(std::io::Error::new(error.kind(), text))
+        })?;
+        let found: Vec<SocketAddr> = found.collect();
+        let stream =
+            TcpStream::connect(&*found).await.map_err(|error| lost(undialled(host, error)))?;
         link(stream, Options::new(endpoint)).map_err(lost)
     }
 
@@ -122,8 +129,17 @@ fn host(endpoint: &Endpoint, place: usize) -> Result<&Host> {
     host.ok_or_else(|| Error::invalid_endpoint("no host; write tcp://host:port/address"))
 }
 
+fn undialled(host: &Host, error: std::io::Error) -> std::io::Error {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => {
+            let text = format!("nobody listens at {host}; is the server started?");
+            std::io::Error::new(error.kind(), text)
+        }
+        _ => error,
+    }
+}
+
 fn cannot_listen(endpoint: &Endpoint, host: &Host, error: &std::io::Error) -> Error {
-    use std::io::ErrorKind;
     match error.kind() {
         ErrorKind::AddrInUse => Error::invalid_endpoint(format!(
             "{host} is in use by another program; stop that one, or choose another port"

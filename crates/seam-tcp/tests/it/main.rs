@@ -8,3 +8,4 @@
 mod conformance;
 mod interop;
 mod peers;
+mod refusals;
