@@ -128,7 +128,7 @@ pub fn encode_envelope(view: View<'_>, into: &mut Vec<u8>) {
 /// [`Error::Invalid`] with one line: cut short, damaged, of another version,
 /// not in the one form that a datagram has, or without the payload's bytes.
 pub fn decode(bytes: &[u8]) -> Result<Datagram> {
-    read::datagram(bytes, None).map_err(refused)
+    read::datagram(bytes, None, Most::ANY).map_err(refused)
 }
 
 /// Reads what [`encode_envelope`] wrote, and joins it with the payload that travelled apart.
@@ -140,7 +140,29 @@ pub fn decode(bytes: &[u8]) -> Result<Datagram> {
 ///
 /// As [`decode`]; and where the bytes of a payload are in `bytes` already.
 pub fn decode_with(bytes: &[u8], apart: impl Into<Bytes>) -> Result<Datagram> {
-    read::datagram(bytes, Some(apart.into())).map_err(refused)
+    decode_within(bytes, apart, Most::ANY)
+}
+
+/// As [`decode_with`], and refuses more headers than `most` before it makes room for them.
+///
+/// # Errors
+///
+/// As [`decode_with`]; and where there is more than `most`.
+pub fn decode_within(bytes: &[u8], apart: impl Into<Bytes>, most: Most) -> Result<Datagram> {
+    read::datagram(bytes, Some(apart.into()), most).map_err(refused)
+}
+
+/// What [`decode_within`] reads at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Headers.
+    pub headers: usize,
+    /// Their names and values together, in bytes: see [`Value::size`](crate::Value::size).
+    pub header_bytes: usize,
+}
+
+impl Most {
+    const ANY: Self = Self { headers: usize::MAX, header_bytes: usize::MAX };
 }
 
 fn refused(reason: Cow<'static, str>) -> Error {
@@ -238,6 +260,22 @@ mod tests {
             damaged[bit / 8] ^= 1 << (bit % 8);
             decode(&damaged).unwrap_err();
         }
+    }
+
+    #[test]
+    fn more_headers_than_asked_for_are_refused() {
+        let headers = [("a", Value::from("123")), ("b", Value::List(vec![Value::U64(1); 2]))];
+        let datagram = headers
+            .into_iter()
+            .fold(Datagram::new("x"), |datagram, (name, value)| datagram.with_header(name, value));
+        let mut slot = Vec::new();
+        encode_envelope(datagram.view(), &mut slot);
+        let read = |headers, header_bytes| {
+            decode_within(&slot, "x", Most { headers, header_bytes }).map(drop)
+        };
+        read(2, 21).unwrap();
+        check_told(read(1, 21), "its count of headers is 2, over the limit of 1");
+        check_told(read(2, 20), "its headers are over the limit of 20 bytes");
     }
 
     #[test]

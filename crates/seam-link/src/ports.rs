@@ -106,12 +106,13 @@ impl LinkReceiver {
 }
 
 impl LinkReceiver {
-    /// Whether there is more; why not, where that is no good end.
-    fn more_or_failure(&self, more: bool) -> Result<bool> {
+    /// Whether there is more; why not, where it is no good end.
+    fn checked(&self, more: bool) -> Result<bool> {
         if more {
             return Ok(true);
         }
-        self.inbox.take_failure().or_else(|| self.hub.failure()).map_or(Ok(false), Err)
+        let failure = self.hub.failure().or_else(|| self.inbox.take_failure());
+        failure.map_or(Ok(false), Err)
     }
 }
 
@@ -119,14 +120,14 @@ impl LinkReceiver {
 impl Receiver for LinkReceiver {
     async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool> {
         if let Some(more) = self.inbox.take(self.seat, max, into) {
-            return self.more_or_failure(more);
+            return self.checked(more);
         }
         let mut waiting = Waiting::new(Way::Hub(self.hub.clone()).remote());
         let guard = Cancel { inbox: &self.inbox, seat: self.seat };
         let (inbox, seat) = (&self.inbox, self.seat);
         let more = poll_fn(|cx| waiting.poll(cx, |cx| inbox.poll_take(seat, max, into, cx))).await;
         std::mem::forget(guard);
-        self.more_or_failure(more)
+        self.checked(more)
     }
 
     async fn settled(&mut self) -> Result<Settled> {

@@ -58,11 +58,10 @@ fn enveloped(content: &Bytes, limits: &ContentLimits) -> Result<Datagram, WireEr
     within("payload", rest.0.len(), limits.payload)?;
     let payload = content.slice(content.len() - rest.0.len()..);
     let empty = payload.is_empty();
-    let datagram = if payload.len() <= Datagram::INLINE {
-        binary::decode_with(slot, Bytes::copy_from_slice(&payload))
-    } else {
-        binary::decode_with(slot, payload)
-    };
+    let payload =
+        if payload.len() <= Datagram::INLINE { Bytes::copy_from_slice(&payload) } else { payload };
+    let EnvelopeLimits { headers, header_bytes, .. } = limits.envelope;
+    let datagram = binary::decode_within(slot, payload, binary::Most { headers, header_bytes });
     let datagram = datagram.map_err(|error| malformed(error.to_string()))?;
     if datagram.view().is_plain() {
         return Err(malformed("an envelope that holds nothing"));

@@ -5,10 +5,12 @@
 //! every change; `SEAM_FULL=1` makes them large.
 
 mod byte_slicer;
+mod cancel_anywhere;
 mod cut_every_offset;
 mod frozen_peer;
 mod garbage;
 mod half_open;
+mod headers_round_trip;
 mod ledger_clean;
 mod lying_length;
 mod session_lost;

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{MAX_DEPTH, VERSION, code};
+use super::{MAX_DEPTH, Most, VERSION, code};
 use crate::{Datagram, Envelope, Id, Timestamp, Value};
 
-pub(super) fn datagram(bytes: &[u8], apart: Option<Bytes>) -> Read<Datagram> {
-    let mut rest = checked(bytes)?;
+pub(super) fn datagram(bytes: &[u8], apart: Option<Bytes>, most: Most) -> Read<Datagram> {
+    let mut rest = Rest { bytes: checked(bytes)?, most, spent: 0 };
     let form = rest.byte()?;
     let tag = u16::from_be_bytes(rest.array()?);
     let datagram = match (form, apart) {
@@ -32,7 +32,7 @@ pub(super) fn datagram(bytes: &[u8], apart: Option<Bytes>) -> Read<Datagram> {
 }
 
 /// What lies between version and checksum, once both are right.
-fn checked(bytes: &[u8]) -> Read<Rest<'_>> {
+fn checked(bytes: &[u8]) -> Read<&[u8]> {
     match bytes.first() {
         None | Some(&VERSION) => {}
         Some(version) => {
@@ -43,18 +43,24 @@ fn checked(bytes: &[u8]) -> Read<Rest<'_>> {
     if crc32fast::hash(content) != u32::from_be_bytes(*checksum) {
         return Err("its checksum is wrong: it is damaged or cut short".into());
     }
-    content.get(1..).map(Rest).ok_or_else(cut_short)
+    content.get(1..).ok_or_else(cut_short)
 }
 
 /// What is not yet read.
-struct Rest<'a>(&'a [u8]);
+#[derive(Clone)]
+struct Rest<'a> {
+    bytes: &'a [u8],
+    most: Most,
+    /// Bytes of headers so far.
+    spent: usize,
+}
 
 impl<'a> Rest<'a> {
     fn envelope(&mut self) -> Read<Envelope> {
         let mut envelope = Envelope::default();
         let mut last = 0;
-        while let Some((&field, rest)) = self.0.split_first() {
-            self.0 = rest;
+        while let Some((&field, rest)) = self.bytes.split_first() {
+            self.bytes = rest;
             if field <= last {
                 return Err(format!("field {field} comes after field {last}").into());
             }
@@ -80,6 +86,7 @@ impl<'a> Rest<'a> {
             code::CORRELATION_ID => envelope.correlation_id = Some(self.owned_bytes()?),
             code::REPLY_TO => envelope.reply_to = Some(self.owned_bytes()?),
             code::HEADERS => {
+                self.clone().weigh()?;
                 envelope.headers = self.pairs(0)?;
                 if envelope.headers.is_empty() {
                     return Err("field 13 has no headers".into());
@@ -114,6 +121,52 @@ impl<'a> Rest<'a> {
         })
     }
 
+    /// Holds headers against what is read at most, before room is made for any.
+    fn weigh(mut self) -> Read<()> {
+        let (count, most) = (self.length()?, self.most.headers);
+        if count > most {
+            return Err(format!("its count of headers is {count}, over the limit of {most}").into());
+        }
+        (0..count).try_for_each(|_| self.weigh_pair(0))
+    }
+
+    fn weigh_pair(&mut self, depth: usize) -> Read<()> {
+        let name = self.text()?;
+        self.spend(name.len())?;
+        self.weigh_value(depth)
+    }
+
+    fn weigh_value(&mut self, depth: usize) -> Read<()> {
+        let value = match self.byte()? {
+            code::LIST => {
+                let (depth, count) = (deeper(depth)?, self.length()?);
+                return (0..count).try_for_each(|_| self.weigh_value(depth));
+            }
+            code::MAP => {
+                let (depth, count) = (deeper(depth)?, self.length()?);
+                return (0..count).try_for_each(|_| self.weigh_pair(depth));
+            }
+            code::TEXT | code::BYTES => {
+                let length = self.bytes()?.len();
+                return self.spend(length);
+            }
+            code::F64 => Value::F64(f64::from_be_bytes(self.array()?)),
+            code::I64 | code::U64 | code::MOMENT => Value::U64(self.number()?),
+            _ => Value::Null,
+        };
+        self.spend(value.size())
+    }
+
+    /// Counts what a header takes.
+    fn spend(&mut self, bytes: usize) -> Read<()> {
+        self.spent += bytes;
+        let most = self.most.header_bytes;
+        if self.spent > most {
+            return Err(format!("its headers are over the limit of {most} bytes").into());
+        }
+        Ok(())
+    }
+
     fn values(&mut self, depth: usize) -> Read<Vec<Value>> {
         let count = self.length()?;
         // Not `collect`: a range would reserve what the count claims.
@@ -125,10 +178,15 @@ impl<'a> Rest<'a> {
     }
 
     fn pairs(&mut self, depth: usize) -> Read<Vec<(Box<str>, Value)>> {
-        let count = self.length()?;
+        let (count, most) = (self.length()?, self.most.headers);
+        if depth == 0 && count > most {
+            return Err(format!("its count of headers is {count}, over the limit of {most}").into());
+        }
         let mut pairs = Vec::new();
         for _ in 0..count {
-            pairs.push((self.text()?.into(), self.value(depth)?));
+            let name = self.text()?;
+            self.spend(name.len())?;
+            pairs.push((name.into(), self.value(depth)?));
         }
         Ok(pairs)
     }
@@ -149,16 +207,16 @@ impl<'a> Rest<'a> {
 
     fn bytes(&mut self) -> Read<&'a [u8]> {
         let length = self.length()?;
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or_else(cut_short)?;
-        self.0 = rest;
+        let (bytes, rest) = self.bytes.split_at_checked(length).ok_or_else(cut_short)?;
+        self.bytes = rest;
         Ok(bytes)
     }
 
     /// A length in bytes or a count of items, each of which takes a byte at least.
     fn length(&mut self) -> Read<usize> {
         let claimed = self.number()?;
-        let length = usize::try_from(claimed).ok().filter(|length| *length <= self.0.len());
-        let lie = || format!("a length of {claimed}, over the rest of {}", self.0.len());
+        let length = usize::try_from(claimed).ok().filter(|length| *length <= self.bytes.len());
+        let lie = || format!("a length of {claimed}, over the rest of {}", self.bytes.len());
         length.ok_or_else(|| lie().into())
     }
 
@@ -184,8 +242,8 @@ impl<'a> Rest<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
-        let (array, rest) = self.0.split_first_chunk().ok_or_else(cut_short)?;
-        self.0 = rest;
+        let (array, rest) = self.bytes.split_first_chunk().ok_or_else(cut_short)?;
+        self.bytes = rest;
         Ok(*array)
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use integration_tests::{Figures, Scale};
 use seam_conformance::ledger::Report;
-use seam_core::{Datagram, Limits};
+use seam_core::{Datagram, Limits, Value};
 use seam_wire::{
     DEFAULT_MAX_FRAME, EnvelopeLimits, Frame, Group, Header, Hello, Offers, Open, Receiving, Sink,
     Window, header,
@@ -44,7 +44,8 @@ fn lies() -> Vec<Lie> {
     let mut hello = Vec::new();
     Frame::Hello(good_hello()).encode(0, &mut hello);
     let inside = |bytes: Vec<u8>| [hello.clone(), bytes].concat();
-    let bomb = headers(5_000);
+    let many = (0..5_000).fold(Datagram::new("x"), |bomb, _| bomb.with_header("h", "v"));
+    let values = Datagram::new("x").with_header("h", Value::List(vec![Value::Null; 30_000]));
     let lie = |name, inside, bytes| Lie { name, inside, bytes };
     vec![
         lie("u32::MAX first", false, size(u32::MAX, 1)),
@@ -53,16 +54,13 @@ fn lies() -> Vec<Lie> {
         lie("over the largest frame", true, size(over, Frame::DATA)),
         lie("an overlong number", true, inside(data(&[0x81, 0x80, 0x80, 0x80, 0x00, 1, 0, 0]))),
         lie("a length over what is there", true, inside(data(&[1, 1, 0, 0xff, 0xff, 0xff, 0x7f]))),
-        lie("a bomb of headers", true, inside(data(&bomb))),
+        lie("a bomb of headers", true, inside(data(&body(&many)))),
+        lie("a bomb of values", true, inside(data(&body(&values)))),
     ]
 }
 
-/// The body of a DATA with one datagram of so many headers, which its envelope claims in two bytes each.
-fn headers(count: usize) -> Vec<u8> {
-    let mut datagram = Datagram::new("x");
-    for _ in 0..count {
-        datagram = datagram.with_header("h", "v");
-    }
+/// The body of a DATA with one datagram, which has the payload `x`.
+fn body(datagram: &Datagram) -> Vec<u8> {
     let mut slot = Vec::new();
     seam_core::binary::encode_envelope(datagram.view(), &mut slot);
     let content = [&number(slot.len())[..], &slot, b"x"].concat();
@@ -144,7 +142,7 @@ impl Sink for Nobody {
 #[tokio::test]
 async fn lying_length_is_closed_at_once() {
     let stage = Stage::new().await;
-    let attempts = Scale::of_environment().pick(700, 10_000);
+    let attempts = Scale::of_environment().pick(800, 10_000);
     let listen = free_address();
     let consumer = stage.consume(stage.consumer(&format!("tcp://{listen}/load"), "ben")).await;
     let lies = lies();
