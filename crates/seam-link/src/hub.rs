@@ -240,7 +240,10 @@ impl Hub {
         }
         let Mode::Accepting { lobby, wakers } = &mut inner.mode else { return Poll::Ready(None) };
         while let Some(child) = lobby.pop_front() {
-            if child.only().is_some_and(|remote| !remote.is_gone()) {
+            // Of one that has gone already, what it left is still received.
+            if child.only().is_some_and(|remote| !remote.is_gone())
+                || child.ends.inbox.has_something()
+            {
                 return Poll::Ready(Some(child));
             }
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seam_core::driver::{Board, Harvest, Harvester, Slice};
-use seam_core::{Datagram, Deliveries, Event, Events, Note, Peer};
+use seam_core::{Datagram, Deliveries, Error, Event, Events, Note, Peer};
 use slab::Slab;
 
 use crate::lock;
@@ -41,6 +41,8 @@ struct State {
     spare: Vec<Vec<Slice>>,
     /// Whether nothing will come any more.
     closed: bool,
+    /// Why nothing will come any more, where it is no good end.
+    failure: Option<Error>,
     /// Who waits for something to be settled.
     watchers: Vec<Waker>,
     /// Feeds of which something was taken, and whose readers had stopped.
@@ -214,6 +216,22 @@ impl Inbox {
             state.seats.iter_mut().filter_map(|(_, seat)| seat.waker.take()).collect()
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whoever receives is told of `error` at the end.
+    pub(crate) fn fail(&self, error: &Error) {
+        lock(&self.state).failure = Some(error.clone());
+    }
+
+    /// Whether a receiver would get something, be it why nothing comes any more.
+    pub(crate) fn has_something(&self) -> bool {
+        let state = lock(&self.state);
+        !state.ready.is_empty() || state.failure.is_some()
+    }
+
+    /// Why it ended, told once; none where it ended well.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        lock(&self.state).failure.take()
     }
 
     /// As [`Inbox::close`], and what is left of any session can neither be taken nor settled any more.

@@ -106,12 +106,12 @@ impl LinkReceiver {
 }
 
 impl LinkReceiver {
-    /// The end, unless it is that no peer will ever come again.
-    fn checked(&self, more: bool) -> Result<bool> {
-        match self.hub.failure().filter(|_| !more) {
-            Some(error) => Err(error),
-            None => Ok(more),
+    /// Whether there is more; why not, where that is no good end.
+    fn more_or_failure(&self, more: bool) -> Result<bool> {
+        if more {
+            return Ok(true);
         }
+        self.inbox.take_failure().or_else(|| self.hub.failure()).map_or(Ok(false), Err)
     }
 }
 
@@ -119,14 +119,14 @@ impl LinkReceiver {
 impl Receiver for LinkReceiver {
     async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool> {
         if let Some(more) = self.inbox.take(self.seat, max, into) {
-            return self.checked(more);
+            return self.more_or_failure(more);
         }
         let mut waiting = Waiting::new(Way::Hub(self.hub.clone()).remote());
         let guard = Cancel { inbox: &self.inbox, seat: self.seat };
         let (inbox, seat) = (&self.inbox, self.seat);
         let more = poll_fn(|cx| waiting.poll(cx, |cx| inbox.poll_take(seat, max, into, cx))).await;
         std::mem::forget(guard);
-        self.checked(more)
+        self.more_or_failure(more)
     }
 
     async fn settled(&mut self) -> Result<Settled> {

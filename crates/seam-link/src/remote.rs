@@ -114,7 +114,7 @@ const ENOUGH: usize = 64 << 10;
 /// What is read in one turn, so that writing gets its own.
 const READ: usize = 1 << 20;
 /// Room that is made for a read.
-const ROOM: usize = 256 << 10;
+const ROOM: usize = 120 << 10;
 /// The largest frame that is read: the largest DATA and its header.
 pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
 
@@ -679,7 +679,7 @@ impl State {
                 Ok(0) => break,
                 Ok(count) => read += count,
                 // It says no more, and may still listen for answers to what it said.
-                Err(Trouble::Ended) if !self.dialled => {
+                Err(Trouble::Ended) if !self.dialled && io.buffer.is_empty() => {
                     plain.mute();
                     if self.ends.alone {
                         self.ends.inbox.close();
@@ -769,6 +769,10 @@ impl State {
         if let (Some(io), Some(plain)) = (&mut io, &mut self.plain) {
             // What came whole was sent, even if what follows it is wrong.
             let _ = plain.frames(&mut io.buffer);
+            if self.ends.alone && !io.buffer.is_empty() {
+                // Nobody sends the rest again: it is no good end.
+                self.ends.inbox.fail(error);
+            }
         }
         self.outbound.iter_mut().for_each(Outbound::disconnected);
         self.inbound.iter_mut().for_each(Inbound::disconnected);

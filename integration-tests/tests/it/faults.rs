@@ -7,8 +7,10 @@
 mod byte_slicer;
 mod cut_every_offset;
 mod frozen_peer;
+mod garbage;
 mod half_open;
 mod ledger_clean;
+mod lying_length;
 mod session_lost;
 mod session_storm;
 mod shutdown_in_flight;

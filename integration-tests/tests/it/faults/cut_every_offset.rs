@@ -7,7 +7,7 @@ use futures_util::join;
 use integration_tests::Figures;
 use integration_tests::relay::{Cut, Plan, Relay, Way};
 use seam_conformance::ledger::Report;
-use seam_core::{Connection, Datagram, Error};
+use seam_core::{Connection, Datagram, Error, Event};
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -110,15 +110,13 @@ async fn cut_every_offset_of_version_1() {
     let mut cases = 0;
     for reset in [false, true] {
         for after in 0..=bytes.len() {
-            let peer = async {
-                let mut stream = TcpStream::connect(listen).await.unwrap();
-                stream.write_all(&bytes[..after]).await.unwrap();
-                if reset {
-                    SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
-                }
-            };
-            let ((), accepted) = join!(peer, timeout(patience(), hall.accept()));
-            let accepted = accepted.unwrap().unwrap().unwrap();
+            let mut stream = TcpStream::connect(listen).await.unwrap();
+            let accepted = timeout(patience(), hall.accept()).await.unwrap().unwrap().unwrap();
+            stream.write_all(&bytes[..after]).await.unwrap();
+            if reset {
+                SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            }
+            drop(stream);
             let whole = ends.iter().filter(|end| **end <= after).count() - 1;
             let inside = !ends.contains(&after);
             let (bodies, end) = received(&accepted).await;
@@ -135,6 +133,17 @@ async fn cut_every_offset_of_version_1() {
             cases += 1;
         }
     }
+    // One that has come and gone before anybody accepts it.
+    let mut stream = TcpStream::connect(listen).await.unwrap();
+    stream.write_all(&bytes[..=ends[1]]).await.unwrap();
+    drop(stream);
+    let gone =
+        async { while !matches!(hall.next_event().await, Some(Event::Disconnected { .. })) {} };
+    timeout(patience(), gone).await.unwrap();
+    let accepted = timeout(patience(), hall.accept()).await.unwrap().unwrap().unwrap();
+    let (bodies, end) = received(&accepted).await;
+    assert_eq!(bodies, [BODIES[0].as_bytes()]);
+    assert!(matches!(end, Err(Error::Disconnected { .. })), "{end:?}");
     Figures::new("E6 cut_every_offset version 1", 0, Report::default())
         .with("offsets", cases)
         .print();
