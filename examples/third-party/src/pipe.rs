@@ -12,12 +12,11 @@
 //! let registry = Registry::new().with(Pipe::new());
 //! let mut receiver = registry.receiver("pipe://orders").await?;
 //! let sender = registry.sender("pipe://orders").await?;
-//! let sending = sender.send(Datagram::new("12 apples"));
-//! let receiving = async { receiver.next().await?.map_or(Ok(()), |d| d.ack().map_err(Into::into)) };
-//! let (sent, received) = tokio::join!(sending, receiving);
-//! sent?;
-//! received
-//! # }).unwrap();
+//! sender.send(Datagram::new("12 apples")).await?;
+//! if let Some(delivery) = receiver.next().await? {
+//!     delivery.ack()?;
+//! }
+//! # Ok::<(), seam_core::Error>(()) }).unwrap();
 //! ```
 
 use std::collections::HashMap;
