@@ -97,7 +97,7 @@ async fn take_back(
             progress.came_back();
         }
     }
-    pending().await
+    pending().await;
 }
 
 struct Work<'a, F> {

@@ -147,7 +147,7 @@ impl Member {
     }
 
     /// The session is lost, and its sender asked to be told: what is in its hands comes back, to the ticket
-    /// where that is still waited for, else to [`Distributor::poll_returned`]. Says how many those were.
+    /// where that is still waited for, else to [`Port::poll_returned`](super::Port::poll_returned). Says how many those were.
     #[must_use]
     pub fn report(self, error: &Error) -> u64 {
         self.leave();
