@@ -114,7 +114,7 @@ const ENOUGH: usize = 64 << 10;
 /// What is read in one turn, so that writing gets its own.
 const READ: usize = 1 << 20;
 /// Room that is made for a read.
-const ROOM: usize = 256 << 10;
+const ROOM: usize = 120 << 10;
 /// The largest frame that is read: the largest DATA and its header.
 pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
 
@@ -333,7 +333,9 @@ impl Remote {
                     let mut state = lock(&self.state);
                     self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
                     self.turns(&mut state);
-                    state.tend(&self.shared);
+                    // The bell again: a stream may know only whom it met last.
+                    let bell = Waker::from(self.alarm.clone());
+                    state.tend(&self.shared, &mut Context::from_waker(&bell));
                     if state.io.is_none() {
                         // Also where only time told that the peer is silent.
                         self.ended.notify_waiters();
@@ -803,7 +805,7 @@ impl State {
     }
 
     /// What is due by time: keep-alives, HELLO again, the end of what has expired.
-    fn tend(&mut self, shared: &Arc<Shared>) {
+    fn tend(&mut self, shared: &Arc<Shared>, cx: &mut Context<'_>) {
         let now = shared.clock().now();
         if self.started.is_some_and(|started| must_be_whole(started) <= now) {
             let slow = "the peer began a frame and did not send all of it in time";
@@ -837,8 +839,7 @@ impl State {
                 };
                 Frame::Ping(ping).encode(0, io.out.buffer());
             }
-            let mut cx = Context::from_waker(Waker::noop());
-            if let Err(trouble) = io.write(&mut cx) {
+            if let Err(trouble) = io.write(cx) {
                 self.fail(shared, trouble);
             }
             return;

@@ -14,7 +14,7 @@ pub const MIN_MAX_FRAME: usize = CONTROL_LIMIT;
 pub const DEFAULT_MAX_FRAME: usize = (1 << 20) + 1024;
 
 /// A DATA of many small entries has about this many bytes at most, so that acknowledging and resuming stay cheap.
-pub(crate) const DATA_TARGET: usize = 128 << 10;
+pub(crate) const DATA_TARGET: usize = 64 << 10;
 
 /// What a DATA with a single entry has beside its content, at most: two numbers, flags, attempt and length.
 pub(crate) const DATA_OVERHEAD: usize = 32;

@@ -1,6 +1,7 @@
-//! `channel://`: a queue within one process, written by a third party.
+//! `channel://`: a queue within one process, written by a third party. And `pipe://`: sessions over any stream of
+//! bytes, here pipes within one process, for which a third party writes a single short file ([`Pipe`]).
 //!
-//! It shows how little a transport needs: [`Channel`] is registered like any other, and passes the public
+//! `channel://` shows how little a transport needs: [`Channel`] is registered like any other, and passes the public
 //! suite (`tests/it/conformance.rs`). Nothing here uses more of Seam than its public API.
 //!
 //! # URI
@@ -31,7 +32,9 @@
 #![deny(missing_docs, unsafe_code)]
 
 mod config;
+mod pipe;
 mod queue;
 mod transport;
 
+pub use pipe::Pipe;
 pub use transport::Channel;

@@ -6,6 +6,7 @@
 )]
 
 mod conformance;
+mod hostile;
 mod interop;
 mod peers;
 mod refusals;

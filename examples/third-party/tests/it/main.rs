@@ -1,3 +1,4 @@
-//! Integration tests of `channel://`.
+//! Integration tests of `channel://` and `pipe://`.
 
 mod conformance;
+mod pipe;
