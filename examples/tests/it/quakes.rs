@@ -183,3 +183,163 @@ fn end_of(child: Child) -> Output {
     std::thread::spawn(move || ended.send(child.wait_with_output()));
     end.recv_timeout(DEADLINE).expect("it does not end").unwrap()
 }
+
+/// Workers and producers in processes of their own, over TCP, any of them killed in the middle.
+#[cfg(unix)]
+mod over_tcp {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// Where the three endpoints of a run are, and its ledger.
+    struct Scene {
+        via: String,
+        folder: tempfile::TempDir,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            // Nobody else asks for a port below those that the system gives away by itself.
+            let ports = 14_000..18_000;
+            let from = ports.start + u16::try_from(std::process::id() % 4_000).unwrap();
+            let free = (from..ports.end).chain(ports.start..from).find(|port| {
+                static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
+                let mut taken = TAKEN.lock().unwrap();
+                let free = !taken.contains(port)
+                    && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+                taken.push(*port);
+                free
+            });
+            let via = format!("tcp://127.0.0.1:{}/quakes", free.expect("a port is free"));
+            Self { via, folder: tempfile::tempdir().unwrap() }
+        }
+
+        fn start(&self, only: &str, rate: &str) -> Running {
+            let mut command = quakes();
+            command.args(["--via", &self.via, "--only", only, "--ledger"]).arg(self.folder.path());
+            if only == "produce" {
+                command.args(["--rate", rate]);
+            }
+            Running(Some(command.spawn().unwrap()))
+        }
+
+        fn ledgers(&self) -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(self.folder.path());
+            entries.map_or(Vec::new(), |all| all.map(|entry| entry.unwrap().path()).collect())
+        }
+
+        /// How many records all workers have settled so far.
+        fn settled(&self) -> usize {
+            let count = |path: &PathBuf| {
+                std::fs::read_to_string(path).unwrap().matches(r#""event":"settled""#).count()
+            };
+            self.ledgers().iter().map(count).sum()
+        }
+
+        fn wait_until_settled(&self, records: usize) {
+            let deadline = Instant::now() + DEADLINE;
+            while self.settled() < records {
+                assert!(Instant::now() < deadline, "{} of {records} settled", self.settled());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+
+        /// Whether every record was settled, and nothing was lost or went wrong. What a killed producer was not
+        /// told it does not know, and sends again unless it was settled.
+        #[track_caller]
+        fn check(&self) {
+            let checked = run(&["--check", self.folder.path().to_str().unwrap()]);
+            let line = String::from_utf8(checked.stdout).unwrap();
+            assert_eq!(checked.status.code(), Some(0), "{line}");
+            assert!(line.starts_with("sent 1717 ") && line.contains(" lost 0 "), "{line}");
+            let mut settled = HashSet::new();
+            for path in self.ledgers() {
+                let text = std::fs::read_to_string(path).unwrap();
+                let lines = text.lines().filter(|line| line.contains(r#""event":"settled""#));
+                // Producer, key and number, with which each stamp begins.
+                let stamps = lines.map(|line| line.split(',').skip(2).take(3).collect::<String>());
+                settled.extend(stamps);
+            }
+            assert_eq!(settled.len(), 1717, "{line}");
+        }
+    }
+
+    /// A process that is killed, at the latest, when the test is over.
+    struct Running(Option<Child>);
+
+    impl Running {
+        /// Kills it as it stands.
+        fn kill(mut self) {
+            let mut child = self.0.take().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+
+        /// Waits until it has ended by itself, well; what it said.
+        #[track_caller]
+        fn end(mut self) -> String {
+            let output = end_of(self.0.take().unwrap());
+            let table = String::from_utf8(output.stdout).unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{table}\n{said}");
+            table
+        }
+
+        #[track_caller]
+        fn stop(self) -> String {
+            signal(self.0.as_ref().unwrap(), "TERM");
+            self.end()
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            if let Some(mut child) = self.0.take() {
+                // It may have ended already.
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+
+    #[test]
+    fn two_processes_add_up() {
+        let scene = Scene::new();
+        let worker = scene.start("work", "");
+        let table = scene.start("produce", "4000").end();
+        assert_eq!(figure(&table, "records sent"), 1717, "{table}");
+        scene.wait_until_settled(1717);
+        worker.stop();
+        scene.check();
+    }
+
+    #[test]
+    fn a_killed_worker_loses_nothing() {
+        let scene = Scene::new();
+        let mut worker = scene.start("work", "");
+        let producer = scene.start("produce", "800");
+        for settled in [100, 500, 900] {
+            scene.wait_until_settled(settled);
+            worker.kill();
+            worker = scene.start("work", "");
+        }
+        producer.end();
+        worker.stop();
+        scene.check();
+    }
+
+    #[test]
+    fn a_killed_producer_goes_on_behind_its_last_settled_record() {
+        let scene = Scene::new();
+        let worker = scene.start("work", "");
+        let mut producer = scene.start("produce", "800");
+        for settled in [100, 500, 900] {
+            scene.wait_until_settled(settled);
+            producer.kill();
+            producer = scene.start("produce", "800");
+        }
+        producer.end();
+        worker.stop();
+        scene.check();
+    }
+}

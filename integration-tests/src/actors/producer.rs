@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::{Future, pending};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::{Either, select};
 use futures_util::join;
@@ -49,9 +50,10 @@ pub async fn produce(
         progress: &progress,
         is_stopped: &is_stopped,
     };
+    let given_back = Mutex::default();
     let left = {
         let watching = async {
-            let returns = take_back(&connection, &ledger, &progress);
+            let returns = take_back(&connection, &given_back, &progress);
             join!(progress.watch(&connection), returns)
         };
         let sending = async {
@@ -81,19 +83,24 @@ pub async fn produce(
         }
     };
     drop(work);
+    // Behind the receipts that they take back, which may have been written later than these came.
+    for (stamp, outcome) in given_back.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        ledger.outcome(&stamp, outcome);
+    }
     ledger.flushed()?;
     Ok(progress.finish(connection, u64::try_from(left).unwrap_or(u64::MAX)).await)
 }
 
-/// Writes down what lost sessions give back behind its receipt, for ever.
+/// Gathers what lost sessions give back behind its receipt, for ever.
 async fn take_back(
     connection: &Connection,
-    ledger: &Ledger,
+    given_back: &Mutex<Vec<(Stamp, Outcome)>>,
     progress: &Progress<impl FnMut(&Said)>,
 ) {
     while let Some(returned) = connection.returned().await {
         if let Some(stamp) = Stamp::of(returned.datagram().view()) {
-            ledger.outcome(&stamp, returned.fate().into());
+            let mut given_back = given_back.lock().unwrap_or_else(PoisonError::into_inner);
+            given_back.push((stamp, returned.fate().into()));
             progress.came_back();
         }
     }

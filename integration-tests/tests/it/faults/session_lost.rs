@@ -26,7 +26,6 @@ async fn session_lost_and_sent_again() {
         .print();
     report.assert_clean();
     assert_eq!((report.acknowledged, sent.summary.left), (report.sent, 0));
-    dbg!(&sent.heard);
     assert_eq!(sent.heard.lost.len(), kills, "one is told for each kill");
     assert_eq!(sent.summary.returned, 0, "nothing is given back");
     assert!(report.duplicated > 0, "some were lost under the hands of the killed");
