@@ -80,7 +80,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
     check_refused(
         &["--via", "memroy://quakes"],
         2,
-        "no transport for `memroy://`; this registry has memory; did you mean `memory://`?",
+        "no transport for `memroy://`; this registry has memory, tcp; did you mean `memory://`?",
     );
     check_refused(
         &["--via", "memory://quakes?cerdit=3"],
