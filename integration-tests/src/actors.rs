@@ -217,7 +217,7 @@ impl<F: FnMut(&Said)> Progress<F> {
         while let Some(event) = connection.next_event().await {
             self.note(&event);
         }
-        pending().await
+        pending::<()>().await;
     }
 
     fn note(&self, event: &Event) {

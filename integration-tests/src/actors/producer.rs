@@ -104,7 +104,7 @@ async fn take_back(
             progress.came_back();
         }
     }
-    pending().await
+    pending::<()>().await;
 }
 
 struct Work<'a, F> {
