@@ -52,20 +52,25 @@ async fn session_lost_and_given_back() {
 
 /// Kills the consumer at random points, each time after it has settled something.
 async fn run(stage: &Stage, lost: &str, seed: u64) -> Run {
-    let (messages, kills) = Scale::of_environment().pick((20_000, 8), (100_000, 500));
+    let (messages, kills) = Scale::of_environment().pick((6_000, 8), (200_000, 500));
     let mut random = StdRng::seed_from_u64(seed);
     let uri = format!("tcp://{}/load", free_address());
-    let consumer = || stage.consume(stage.consumer(&uri, "ben"));
+    let consumer = || {
+        let mut job = stage.consumer(&uri, "ben");
+        // So long that the load lasts, and that something is in hand at each kill.
+        job.work = Duration::from_millis(10);
+        stage.consume(job)
+    };
     let mut standing = consumer().await;
-    let mut producer =
-        stage.producer(&format!("{uri}?lost={lost}&send_timeout=10m"), "anna", messages);
+    let sending = format!("{uri}?lost={lost}&send_timeout=10m&credit=128");
+    let mut producer = stage.producer(&sending, "anna", messages);
     producer.resends = false;
     let producer = stage.produce(producer).await;
     let mut killed = 0;
     while killed < kills && producer.heard().done.is_none() {
         let enough = |heard: &Heard| heard.at > 0;
         standing.until(patience(), enough).await;
-        tokio::time::sleep(Duration::from_millis(random.random_range(0..20))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..10))).await;
         standing.kill().await;
         killed += 1;
         standing = consumer().await;
