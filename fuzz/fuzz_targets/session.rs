@@ -3,15 +3,14 @@
 #![no_main]
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use seam_core::Datagram;
+use seam_core::{Datagram, Datagrams};
 use seam_wire::{
-    EnvelopeLimits, Frame, Header, Learned, Outgoing, Parcel, Receiving, Sending, Sink, Window,
+    EnvelopeLimits, Frame, Header, Learned, Outgoing, Parcel, Receiving, Run, Sending, Sink, Window,
     header,
 };
 
@@ -38,8 +37,8 @@ struct Hostile {
 struct Got(Vec<u64>);
 
 impl Sink for Got {
-    fn slice(&mut self, number: u64, _tag: u16, _at: Range<usize>) {
-        self.0.push(number);
+    fn run(&mut self, run: Run) {
+        self.0.extend((run.first..).take(run.count));
     }
 
     fn datagram(
@@ -63,12 +62,14 @@ impl Hostile {
                 .expect("a first HELLO is welcome");
         let welcome = receiving.welcome(Duration::from_secs(1), None);
         sending.on_welcome(&welcome, &mut Learned::default()).expect("it is in order");
-        let content = vec![
+        let content: Datagrams = [
             Datagram::new("plain"),
             Datagram::new(vec![7; 9_000]),
             Datagram::new("enveloped").with_key("k"),
             Datagram::new("another"),
-        ];
+        ]
+        .into_iter()
+        .collect();
         let range = 0..content.len();
         let content = Arc::new(content);
         sending.admit(Parcel {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Confirmation, Datagram, Error, Fate, SendError, View};
+use crate::{Confirmation, Datagram, Datagrams, Error, Fate, SendError, View};
 
 /// A reusable container of datagrams on their way out. What it is made of inside may change.
 ///
@@ -21,11 +21,10 @@ use crate::{Confirmation, Datagram, Error, Fate, SendError, View};
 /// ```
 #[derive(Default)]
 pub struct Batch {
-    items: Vec<Datagram>,
+    content: Datagrams,
+    /// How many at the front were admitted, and what the others are in bytes.
     head: usize,
-    largest: usize,
     bytes: usize,
-    enveloped: bool,
     pub(crate) rejected: Vec<(u32, SendError)>,
     ticket: Span,
 }
@@ -46,32 +45,23 @@ impl Batch {
         Self::default()
     }
 
-    /// An empty batch with room for `count` datagrams.
-    #[must_use]
-    pub fn with_capacity(count: usize) -> Self {
-        Self { items: Vec::with_capacity(count), ..Self::default() }
-    }
-
     /// Appends a datagram.
     #[inline]
     pub fn push(&mut self, datagram: Datagram) {
-        let size = if datagram.has_envelope() {
-            self.enveloped = true;
+        self.bytes += if datagram.has_envelope() {
             datagram.view().size()
         } else {
             datagram.payload().map_or(0, <[u8]>::len)
         };
-        self.largest = self.largest.max(size);
-        self.bytes += size;
-        self.items.push(datagram);
+        self.content.push(datagram);
     }
 
-    /// Appends a datagram without envelope whose payload is a copy of `payload`.
+    /// Appends a datagram without envelope whose payload is a copy of `payload`. The cheapest way for what is
+    /// less than 8 KiB: it is written once, as a link writes it.
     #[inline]
     pub fn push_bytes(&mut self, tag: u16, payload: &[u8]) {
-        self.largest = self.largest.max(payload.len());
         self.bytes += payload.len();
-        self.items.push(Datagram::copy_from(tag, payload));
+        self.content.push_bytes(tag, payload);
     }
 
     /// Appends a datagram without envelope that shares `payload`.
@@ -82,7 +72,7 @@ impl Batch {
     /// Datagrams not yet admitted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.items.len() - self.head
+        self.content.len() - self.head
     }
 
     /// Whether every datagram was admitted.
@@ -99,12 +89,13 @@ impl Batch {
 
     /// The datagrams not yet admitted, in order.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
-        self.pending().iter().map(Datagram::view)
+        self.content.views(self.head..self.content.len())
     }
 
     /// Takes out every datagram that was not admitted, in order.
     pub fn take_unsent(&mut self) -> Vec<Datagram> {
-        let unsent = self.items.split_off(self.head);
+        let places = self.head..self.content.len();
+        let unsent = places.map(|place| self.content.take(place)).collect();
         self.reset();
         unsent
     }
@@ -112,7 +103,7 @@ impl Batch {
     /// For drivers: the first datagram not yet admitted.
     #[must_use]
     pub fn front(&self) -> Option<View<'_>> {
-        self.pending().first().map(Datagram::view)
+        self.views().next()
     }
 
     /// For drivers: takes the first `count` datagrams out and extends the ticket by the numbers
@@ -122,22 +113,25 @@ impl Batch {
     ///
     /// If the batch holds fewer.
     pub fn admit(&mut self, count: usize, first: u64) -> impl Iterator<Item = Datagram> + '_ {
-        self.extend_ticket(count, first);
-        let from = self.head;
-        self.head += count;
+        let from = self.advance(count, first);
         Admitted { batch: self, next: from }
     }
 
-    /// For drivers: swaps every datagram into `into`, which must be empty, without touching one.
-    /// Extends the ticket as [`Batch::admit`] does.
-    pub fn admit_all(&mut self, first: u64, into: &mut Vec<Datagram>) {
+    /// For drivers: as [`Batch::admit`], into `into`, which must be empty; all of a batch goes over without any
+    /// datagram being touched.
+    ///
+    /// # Panics
+    ///
+    /// If the batch holds fewer.
+    pub fn admit_into(&mut self, count: usize, first: u64, into: &mut Datagrams) {
         debug_assert!(into.is_empty(), "the driver's buffer would be handed to the user");
-        self.extend_ticket(self.len(), first);
-        if self.head > 0 {
-            self.items.drain(..self.head);
+        if self.head == 0 && count == self.len() {
+            self.extend_ticket(count, first);
+            std::mem::swap(&mut self.content, into);
+            self.reset();
+        } else {
+            into.extend(self.admit(count, first));
         }
-        std::mem::swap(&mut self.items, into);
-        self.reset();
     }
 
     /// For drivers: what was admitted last has reached `confirmation` already. Where that is true of the whole
@@ -151,7 +145,7 @@ impl Batch {
     /// For drivers: whether any datagram has a field of its envelope set.
     #[must_use]
     pub fn has_envelopes(&self) -> bool {
-        self.enveloped
+        self.content.has_envelopes()
     }
 
     /// For drivers and tests of drivers: the ticket of what was admitted since the last call.
@@ -161,17 +155,13 @@ impl Batch {
         Ticket { ranges, confirmed }
     }
 
-    /// The size of each, if it is known that all are alike.
-    pub(crate) fn alike(&self) -> Option<usize> {
-        (self.largest * self.len() == self.bytes).then_some(self.largest)
-    }
-
     pub(crate) fn largest(&self) -> usize {
-        self.largest
+        self.content.longest()
     }
 
-    pub(crate) fn pending(&self) -> &[Datagram] {
-        &self.items[self.head..]
+    /// Whether some datagram has no payload, or an empty one.
+    pub(crate) fn is_hollow(&self) -> bool {
+        self.content.is_hollow()
     }
 
     /// Takes out each datagram that `check` refuses, and remembers why.
@@ -180,17 +170,28 @@ impl Batch {
             return;
         }
         let refused: Vec<u32> = self.rejected.iter().map(|(place, _)| *place).collect();
-        for (index, datagram) in (self.ticket.ranges.len()..).zip(self.items.split_off(self.head)) {
+        for (index, datagram) in (self.ticket.ranges.len()..).zip(self.take_unsent()) {
             match check(datagram.view()) {
-                Ok(()) => self.items.push(datagram),
+                Ok(()) => self.push(datagram),
                 Err(error) => {
-                    self.bytes -= datagram.view().size();
                     let error = SendError::new(datagram, Fate::NotSent, error);
                     self.rejected.push((shifted(index, &refused), error));
                 }
             }
         }
         self.rejected.sort_by_key(|(place, _)| *place);
+    }
+
+    /// Moves the head behind `count` more, and says where it was.
+    fn advance(&mut self, count: usize, first: u64) -> usize {
+        self.extend_ticket(count, first);
+        let from = self.head;
+        self.head += count;
+        self.bytes -= match self.head == self.content.len() {
+            true => self.bytes,
+            false => self.content.size(from..self.head),
+        };
+        from
     }
 
     fn extend_ticket(&mut self, count: usize, first: u64) {
@@ -201,8 +202,8 @@ impl Batch {
     }
 
     fn reset(&mut self) {
-        self.items.clear();
-        (self.head, self.largest, self.bytes, self.enveloped) = (0, 0, 0, false);
+        self.content.clear();
+        (self.head, self.bytes) = (0, 0);
     }
 }
 
@@ -238,8 +239,7 @@ impl Iterator for Admitted<'_> {
         if self.next == self.batch.head {
             return None;
         }
-        let datagram = std::mem::take(self.batch.items.get_mut(self.next)?);
-        self.batch.bytes -= datagram.view().size();
+        let datagram = self.batch.content.take(self.next);
         self.next += 1;
         Some(datagram)
     }
@@ -247,7 +247,6 @@ impl Iterator for Admitted<'_> {
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.by_ref().for_each(drop);
         if self.batch.is_empty() {
             self.batch.reset();
         }
@@ -519,9 +518,9 @@ mod tests {
         let mut batch = tagged(0..5);
         assert_eq!(batch.admit(2, 10).map(|d| d.tag()).collect::<Vec<_>>(), [0, 1]);
         assert_eq!((batch.len(), batch.bytes()), (3, 3));
-        let mut rest = Vec::new();
-        batch.admit_all(12, &mut rest);
-        assert_eq!(rest.iter().map(Datagram::tag).collect::<Vec<_>>(), [2, 3, 4]);
+        let mut rest = Datagrams::new();
+        batch.admit_into(3, 12, &mut rest);
+        assert_eq!(rest.views(0..3).map(|view| view.tag()).collect::<Vec<_>>(), [2, 3, 4]);
         assert_eq!((batch.len(), batch.bytes()), (0, 0));
         assert_eq!(batch.take_ticket().ranges().collect::<Vec<_>>(), [(10, 5)]);
         assert!(batch.take_ticket().is_empty());

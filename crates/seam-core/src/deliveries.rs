@@ -11,9 +11,10 @@ use crate::batch::count;
 use crate::board::{Board, Harvester, place, word_count};
 use crate::delivery::Verdict;
 use crate::event::add;
+use crate::packed::{Framing, Packed, Spot, Spots};
 use crate::shared::Shared;
 use crate::telemetry::{self, Operation};
-use crate::{Datagram, Delivery, Error, Peer, Position, Result, Value, View};
+use crate::{Datagram, Datagrams, Delivery, Error, Peer, Position, Result, Value, View};
 
 /// What a delivery says beside its datagram. Absent where there is nothing to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,17 +48,6 @@ impl Default for Note {
 pub(crate) static FIRST: Note =
     Note { attempt: 1, possible_duplicate: false, position: None, native: Vec::new() };
 
-/// For drivers: where a datagram without envelope is in what was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// Offset of its payload, in bytes.
-    pub start: u32,
-    /// Length of its payload, in bytes.
-    pub len: u32,
-    /// Its tag.
-    pub tag: u16,
-}
-
 /// A reusable container of deliveries. [`Receiver::receive`](crate::Receiver::receive) fills it, then
 /// it lends each delivery in turn. What it is made of inside may change.
 ///
@@ -86,11 +76,8 @@ pub struct Slice {
 #[derive(Default)]
 pub struct Deliveries {
     items: Vec<Datagram>,
-    /// Where the driver lends what it holds itself, and from which place on; `items` is then empty.
-    shared: Option<(Arc<Vec<Datagram>>, Range<usize>)>,
-    /// Where the driver lends stretches of what it read; `items` and `shared` are then empty.
-    frame: Bytes,
-    slices: Vec<Slice>,
+    /// Where the driver lends what it holds itself; `items` is then empty.
+    lent: Option<Lending>,
     notes: Vec<(u32, Note)>,
     next: usize,
     /// Whether lending must look: some may have expired, or were taken already.
@@ -101,6 +88,19 @@ pub struct Deliveries {
     board: Option<Arc<Board>>,
     /// Whether something may be settled that is not published.
     unpublished: bool,
+}
+
+/// What a driver lends until it is published.
+enum Lending {
+    /// Some of what was admitted together, each by itself.
+    Items(Arc<Datagrams>, Range<usize>),
+    /// Datagrams one behind the other.
+    Packed { buffer: Buffer, framing: Framing, next: usize, count: usize, current: Spot },
+}
+
+enum Buffer {
+    Admitted(Arc<Datagrams>),
+    Read(Bytes),
 }
 
 impl Deliveries {
@@ -129,6 +129,11 @@ impl Deliveries {
         while self.next < self.count() {
             let at = self.next;
             self.next += 1;
+            if let Some(Lending::Packed { buffer, framing, next, current, .. }) = &mut self.lent {
+                *current = framing.read(buffer.bytes(), *next);
+                *next = current.end;
+                return Some(Lent { index: count(at), deliveries: self });
+            }
             if !(self.sparse && self.skips(at)) {
                 return Some(Lent { index: count(at), deliveries: self });
             }
@@ -139,7 +144,15 @@ impl Deliveries {
     /// The datagrams not yet lent, in order, to look at before settling them as a whole.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
         let places = self.next..self.count();
-        places.filter(|at| !self.is_gone(*at)).map(|at| self.view(at))
+        let (spots, places) = match &self.lent {
+            Some(Lending::Packed { buffer, framing, next, .. }) => {
+                let (bytes, offset, left) = (buffer.bytes(), *next, places.len());
+                (Some(Spots { framing: *framing, bytes, offset, left }), 0..0)
+            }
+            _ => (None, places),
+        };
+        let items = places.filter(|at| !self.is_gone(*at)).map(|at| self.view(at));
+        spots.into_iter().flatten().chain(items)
     }
 
     /// Acknowledges every delivery not yet lent, and publishes.
@@ -161,7 +174,7 @@ impl Deliveries {
         }
         let len = self.count();
         // Before the driver learns of it, so that it may use its memory again.
-        self.unshare();
+        self.lent = None;
         self.next = self.count();
         let Some(board) = &self.board else { return };
         let (mut acked, mut dropped) = (0u32, 0u32);
@@ -222,7 +235,7 @@ impl Deliveries {
 
     /// For drivers: adds the next delivery with what is to say of it.
     pub fn push_noted(&mut self, datagram: Datagram, note: Note) {
-        self.notes.push((count(self.items().len()), note));
+        self.notes.push((count(self.items.len()), note));
         self.push(datagram);
     }
 
@@ -231,21 +244,28 @@ impl Deliveries {
     ///
     /// # Panics
     ///
-    /// If `items` has no such range.
-    pub fn share(&mut self, items: Arc<Vec<Datagram>>, range: Range<usize>) {
-        assert!(range.start <= range.end && range.end <= items.len(), "{range:?} is not in it");
-        self.shared = Some((items, range));
+    /// If `content` has no such places.
+    pub fn share(&mut self, content: Arc<Datagrams>, places: Range<usize>) {
+        assert!(
+            places.start <= places.end && places.end <= content.len(),
+            "{places:?} is not in it"
+        );
+        self.lent = Some(match content.packed().map(|packed| packed.seek(places.start).offset) {
+            None => Lending::Items(content, places),
+            Some(offset) => {
+                Lending::packed(Buffer::Admitted(content), Framing::Entry, offset, places.len())
+            }
+        });
     }
 
-    /// For drivers: brings all deliveries at once, first attempts without envelope, as stretches of what was
-    /// read, and shares that until they are published.
+    /// For drivers: brings all deliveries at once, first attempts without envelope, as they lie in what was read:
+    /// `count` of them one behind the other from `offset` on. Shares that until they are published.
     ///
     /// # Panics
     ///
-    /// If a slice is not in `frame`, once it is lent.
-    pub fn lend_slices(&mut self, frame: Bytes, slices: &[Slice]) {
-        self.frame = frame;
-        self.slices.extend_from_slice(slices);
+    /// If they are not there, once they are lent.
+    pub fn lend_read(&mut self, read: Bytes, framing: Framing, offset: usize, count: usize) {
+        self.lent = Some(Lending::packed(Buffer::Read(read), framing, offset, count));
     }
 
     pub(crate) fn attach(&mut self, shared: &Arc<Shared>, peer: Option<&Arc<Peer>>) {
@@ -325,36 +345,24 @@ impl Deliveries {
         self.board.as_ref().and_then(|board| board.shared())
     }
 
-    #[inline]
-    fn items(&self) -> &[Datagram] {
-        match &self.shared {
-            Some((items, range)) => &items[range.clone()],
-            None => &self.items,
-        }
-    }
-
     /// How many it was filled with.
     #[inline]
     fn count(&self) -> usize {
-        if self.slices.is_empty() { self.items().len() } else { self.slices.len() }
-    }
-
-    #[inline]
-    fn view(&self, at: usize) -> View<'_> {
-        match self.slices.get(at) {
-            Some(slice) => View {
-                tag: slice.tag,
-                payload: Some(&self.frame[slice.range()]),
-                shared: None,
-                envelope: None,
-            },
-            None => self.items()[at].view(),
+        match &self.lent {
+            None => self.items.len(),
+            Some(Lending::Items(_, places)) => places.len(),
+            Some(Lending::Packed { count, .. }) => *count,
         }
     }
 
-    fn unshare(&mut self) {
-        (self.shared, self.frame) = (None, Bytes::new());
-        self.slices.clear();
+    /// The delivery at `at`; of those that lie one behind the other, the one that was lent last.
+    #[inline]
+    fn view(&self, at: usize) -> View<'_> {
+        match &self.lent {
+            None => self.items[at].view(),
+            Some(Lending::Items(content, places)) => content.view(places.start + at),
+            Some(Lending::Packed { buffer, current, .. }) => current.view(buffer.bytes()),
+        }
     }
 
     fn take(&mut self, index: u32) -> Delivery {
@@ -365,13 +373,10 @@ impl Deliveries {
             Err(_) => None,
         };
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let datagram = match (self.slices.get(at), &self.shared) {
-            (Some(slice), _) if slice.range().len() > Datagram::INLINE => {
-                Datagram::new(self.frame.slice(slice.range())).with_tag(slice.tag)
-            }
-            (Some(slice), _) => Datagram::copy_from(slice.tag, &self.frame[slice.range()]),
-            (None, Some(_)) => self.items()[at].clone(),
-            (None, None) => std::mem::take(&mut self.items[at]),
+        let datagram = match &self.lent {
+            None => std::mem::take(&mut self.items[at]),
+            Some(Lending::Items(content, places)) => content.datagram(places.start + at),
+            Some(Lending::Packed { buffer, current, .. }) => buffer.datagram(*current),
         };
         let board = self.board.clone().expect("a container that lends has a board");
         Delivery::new(datagram, board, index, note)
@@ -382,7 +387,7 @@ impl Deliveries {
     pub(crate) fn clear(&mut self) {
         self.publish();
         self.items.clear();
-        self.unshare();
+        self.lent = None;
         self.notes.clear();
         self.done.clear();
         self.gone.clear();
@@ -397,11 +402,29 @@ impl Drop for Deliveries {
     }
 }
 
-impl Slice {
+impl Lending {
+    fn packed(buffer: Buffer, framing: Framing, next: usize, count: usize) -> Self {
+        Self::Packed { buffer, framing, next, count, current: Spot::default() }
+    }
+}
+
+impl Buffer {
     #[inline]
-    fn range(self) -> Range<usize> {
-        let start = usize::try_from(self.start).unwrap_or(usize::MAX);
-        start..start + usize::try_from(self.len).unwrap_or(0)
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Admitted(content) => content.packed().map_or(&[], Packed::bytes),
+            Self::Read(bytes) => bytes,
+        }
+    }
+
+    /// Owned; what was read is shared where it is not small.
+    fn datagram(&self, spot: Spot) -> Datagram {
+        match self {
+            Self::Read(bytes) if spot.payload().len() > Datagram::INLINE => {
+                Datagram::new(bytes.slice(spot.payload())).with_tag(spot.tag())
+            }
+            _ => spot.view(self.bytes()).to_datagram(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 pub use crate::batch::Ticket;
 pub use crate::board::{Board, Harvest, Harvester};
-pub use crate::deliveries::Slice;
+pub use crate::packed::Framing;
 use crate::{
     Authorise, Batch, Capabilities, Capability, Clock, Deliveries, Endpoint, Error, Events, Peer,
     Receipts, Result, Scheme, SendError, Side,

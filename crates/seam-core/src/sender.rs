@@ -367,7 +367,7 @@ impl Outlet {
     fn must_check(&self, batch: &Batch) -> bool {
         batch.has_envelopes()
             || batch.largest() > self.shared.capabilities.limits().payload
-            || !self.shared.capabilities.has(crate::Capability::Envelope)
+            || (batch.is_hollow() && !self.shared.capabilities.has(crate::Capability::Envelope))
     }
 
     /// The ticket of what was admitted; its time is up at `due`, or after the whole `?send_timeout=`.

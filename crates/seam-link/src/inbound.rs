@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seam_core::Datagram;
-use seam_core::driver::Slice;
+use seam_core::driver::Framing;
 use seam_wire::{
     DEFAULT_MAX_FRAME, Frame, Hello, Outgoing, Ping, Receiving, Reject, ResumeProof, ResumeToken,
-    Sink, Window, WireError,
+    Run, Sink, Window, WireError,
 };
 
 use crate::inbox::{Feed, Inbox, Item, Load, Outcome};
@@ -136,10 +136,8 @@ impl Inbound {
         if !self.welcomed {
             return Err(WireError::Protocol { rule: "no DATA before WELCOME" });
         }
-        let mut collector =
-            Collector { frame, loads: &mut self.loads, first: 0, slices: self.feed.spare() };
+        let mut collector = Collector { frame, loads: &mut self.loads };
         let result = self.receiving.on_data(frame, body, &mut collector);
-        collector.finish();
         if self.left {
             // It was under way when we left.
             self.feed.push(&mut self.loads);
@@ -212,31 +210,11 @@ fn tell(receiving: &mut Receiving, outcome: Outcome) {
 struct Collector<'a> {
     frame: &'a Bytes,
     loads: &'a mut Vec<Load>,
-    first: u64,
-    slices: Vec<Slice>,
-}
-
-impl Collector<'_> {
-    fn finish(&mut self) {
-        if !self.slices.is_empty() {
-            let slices = std::mem::take(&mut self.slices);
-            let frame = self.frame.clone();
-            self.loads.push(Load::Slices { first: self.first, frame, slices, taken: 0 });
-        }
-    }
 }
 
 impl Sink for Collector<'_> {
-    #[inline]
-    fn slice(&mut self, number: u64, tag: u16, at: std::ops::Range<usize>) {
-        let next = self.first + u64::try_from(self.slices.len()).unwrap_or(u64::MAX);
-        if number != next || self.slices.is_empty() {
-            self.finish();
-            self.first = number;
-        }
-        let start = u32::try_from(at.start).unwrap_or(u32::MAX);
-        let len = u32::try_from(at.end - at.start).unwrap_or(u32::MAX);
-        self.slices.push(Slice { start, len, tag });
+    fn run(&mut self, run: Run) {
+        self.loads.push(Load::Run(Framing::Entry, self.frame.clone(), run));
     }
 
     fn datagram(
@@ -246,7 +224,6 @@ impl Sink for Collector<'_> {
         attempt: u32,
         possible_duplicate: bool,
     ) {
-        self.finish();
         let item = Item { number, datagram, attempt, possible_duplicate };
         self.loads.push(Load::Item(Box::new(item)));
     }

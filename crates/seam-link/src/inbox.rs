@@ -12,8 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use seam_core::driver::{Board, Harvest, Harvester, Slice};
+use seam_core::driver::{Board, Framing, Harvest, Harvester};
 use seam_core::{Datagram, Deliveries, Error, Event, Events, Note, Peer};
+use seam_wire::Run;
 use slab::Slab;
 
 use crate::lock;
@@ -37,8 +38,6 @@ struct State {
     serial: u32,
     keys: HashMap<Bytes, Hold>,
     harvest: Harvest,
-    /// Slices to be used again.
-    spare: Vec<Vec<Slice>>,
     /// Whether nothing will come any more.
     closed: bool,
     /// Why nothing will come any more, where it is no good end.
@@ -60,8 +59,8 @@ struct Queue {
 
 /// Datagrams that came together.
 pub(crate) enum Load {
-    /// First attempts without envelope, as stretches of what was read, with consecutive numbers.
-    Slices { first: u64, frame: Bytes, slices: Vec<Slice>, taken: usize },
+    /// First attempts without envelope, one behind the other in what was read.
+    Run(Framing, Bytes, Run),
     /// Anything else, each by itself.
     Item(Box<Item>),
 }
@@ -360,12 +359,6 @@ impl Feed {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Memory for slices, used before.
-    pub(crate) fn spare(&self) -> Vec<Slice> {
-        let inbox = self.inbox.upgrade();
-        inbox.and_then(|inbox| lock(&inbox.state).spare.pop()).unwrap_or_default()
-    }
-
     /// Takes over every verdict given since the last call.
     pub(crate) fn harvest(&self, mut told: impl FnMut(Outcome)) {
         let marked = std::mem::take(&mut *lock(&self.marked));
@@ -408,8 +401,8 @@ impl Feed {
         };
         for load in loads {
             match load {
-                Load::Slices { first, slices, taken, .. } => {
-                    (taken..slices.len()).for_each(|at| bounced(first + number(at), 1));
+                Load::Run(_, _, run) => {
+                    (run.first..).take(run.count).for_each(|number| bounced(number, 1));
                 }
                 Load::Item(item) => bounced(item.number, item.attempt),
             }
@@ -474,9 +467,7 @@ impl Load {
     /// Datagrams in it, and their bytes.
     fn size(&self) -> (usize, usize) {
         match self {
-            Self::Slices { slices, .. } => {
-                (slices.len(), slices.iter().map(|slice| index(slice.len)).sum())
-            }
+            Self::Run(_, _, run) => (run.count, run.size),
             Self::Item(item) => (1, item.datagram.view().size()),
         }
     }
@@ -522,7 +513,7 @@ impl State {
         for _ in 0..self.ready.len() {
             let Some(feed) = self.ready.pop_front() else { return false };
             let taken = match self.feeds.get(feed).and_then(|queue| queue.loads.front()) {
-                Some(Load::Slices { .. }) => self.take_slices(seat, feed, max, into),
+                Some(Load::Run(..)) => self.take_run(seat, feed, max, into),
                 Some(Load::Item(_)) => self.take_items(seat, feed, max, into),
                 None => continue,
             };
@@ -536,41 +527,30 @@ impl State {
         false
     }
 
-    fn take_slices(&mut self, seat: usize, feed: usize, max: usize, into: &mut Deliveries) -> bool {
+    fn take_run(&mut self, seat: usize, feed: usize, max: usize, into: &mut Deliveries) -> bool {
         let (Some(queue), Some(hand)) = (self.feeds.get_mut(feed), self.seats.get_mut(seat)) else {
             return false;
         };
         let handle = queue.feed.clone();
-        let Some(Load::Slices { first, frame, slices, taken }) = queue.loads.front_mut() else {
+        let Some(Load::Run(framing, frame, run)) = queue.loads.front_mut() else {
             return false;
         };
-        let waiting = slices.get(*taken..).unwrap_or_default();
-        let (count, sizes, bytes) = fitting(hand, waiting, max);
-        if count == 0 {
-            return false;
-        }
-        hand.in_hand += count;
-        hand.in_hand_bytes += bytes;
+        let Some((taken, sizes)) = split(hand, *framing, frame, run, max) else { return false };
+        hand.in_hand += taken.count;
+        hand.in_hand_bytes += taken.size;
         self.serial = self.serial.wrapping_add(1);
         let token = u64::from(self.serial) << 32 | number(self.lots.vacant_key());
-        let board = into.begin(count, token, handle.clone());
-        into.lend_slices(frame.clone(), waiting.get(..count).unwrap_or_default());
-        let numbers = Numbers::From(*first + number(*taken));
-        *taken += count;
-        let emptied = *taken == slices.len();
-        if emptied
-            && let Some(Load::Slices { mut slices, .. }) = queue.loads.pop_front()
-            && self.spare.len() < SPARE
-        {
-            slices.clear();
-            self.spare.push(slices);
+        let board = into.begin(taken.count, token, handle.clone());
+        into.lend_read(frame.clone(), *framing, taken.at.start, taken.count);
+        if run.count == 0 {
+            queue.loads.pop_front();
         }
         if let Some(peer) = &queue.peer {
             board.set_peer(peer.clone());
         }
-        self.resumed.extend(queue.took(&handle, count, bytes));
-        let keys = Vec::new();
-        let (open, open_bytes) = (count, bytes);
+        self.resumed.extend(queue.took(&handle, taken.count, taken.size));
+        let (numbers, keys) = (Numbers::From(taken.first), Vec::new());
+        let (open, open_bytes) = (taken.count, taken.size);
         self.lots.insert(Lot { feed, seat, token, board, numbers, sizes, open, open_bytes, keys });
         true
     }
@@ -816,28 +796,43 @@ fn owner(keys: &HashMap<Bytes, Hold>, seats: &Slab<Seat>, datagram: &Datagram) -
     seats.get(hold.seat).filter(|seat| seat.live).map(|_| hold.seat)
 }
 
-/// How many of `slices` fit what a seat may have in hand, their sizes, and their bytes.
-fn fitting(seat: &Seat, slices: &[Slice], max: usize) -> (usize, Sizes, usize) {
-    let first = slices.first().map_or(0, |slice| slice.len);
-    let (mut count, mut bytes, mut alike) = (0, 0, true);
-    for slice in slices.iter().take(max) {
-        let next = bytes + index(slice.len);
-        let alone = seat.in_hand == 0 && count == 0;
-        if !alone && seat.in_hand_bytes + next > seat.credit_bytes {
-            break;
-        }
-        alike &= slice.len == first;
-        (count, bytes) = (count + 1, next);
-    }
-    let sizes = match alike {
-        true => Sizes::Alike(index(first)),
-        false => Sizes::Each(slices.iter().take(count).map(|slice| index(slice.len)).collect()),
+/// Takes from the front of a run what fits what a seat may have in hand, up to `max`; with the sizes of each.
+fn split(
+    seat: &Seat,
+    framing: Framing,
+    frame: &[u8],
+    run: &mut Run,
+    max: usize,
+) -> Option<(Run, Sizes)> {
+    let each = |run: &Run| {
+        let views = framing.views(frame, run.at.start, run.count);
+        views.map(|view| view.size())
     };
-    (count, sizes, bytes)
+    let whole =
+        run.count <= max && seat.in_hand_bytes.saturating_add(run.size) <= seat.credit_bytes;
+    let mut taken = run.clone();
+    if !whole {
+        (taken.count, taken.size) = (0, 0);
+        for size in each(run).take(max) {
+            let alone = seat.in_hand == 0 && taken.count == 0;
+            if !alone && seat.in_hand_bytes + taken.size + size > seat.credit_bytes {
+                break;
+            }
+            taken.count += 1;
+            taken.size += size;
+        }
+        taken.at.end = framing.skip(frame, run.at.start, taken.count);
+    }
+    run.first += number(taken.count);
+    run.count -= taken.count;
+    run.size -= taken.size;
+    run.at.start = taken.at.end;
+    let sizes = match taken.alike {
+        Some(size) => Sizes::Alike(size),
+        None => Sizes::Each(each(&taken).collect()),
+    };
+    (taken.count > 0).then_some((taken, sizes))
 }
-
-/// Lists of slices that are kept to be used again.
-const SPARE: usize = 16;
 
 fn index(place: u32) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)

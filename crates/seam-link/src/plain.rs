@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use seam_core::distributor::{Distributor, Member, Membership, Name, Wait};
-use seam_core::driver::Slice;
-use seam_wire::{Header, Outgoing, Parcel, WireError, header, plain};
+use seam_core::driver::Framing;
+use seam_wire::{Header, Outgoing, Parcel, Run, WireError, header, plain};
 
 use crate::inbox::{Feed, Load};
 use crate::outbound::{WAITING, parcels};
@@ -95,9 +95,9 @@ impl Plain {
     /// Hands on every whole datagram of `buffer`; the size of the frame that is left there, as far as it is
     /// known.
     pub(crate) fn frames(&mut self, buffer: &mut BytesMut) -> Result<usize, WireError> {
-        let (mut slices, mut end) = (self.feed.spare(), 0);
+        let mut run = Run { first: self.next, count: 0, at: 0..0, size: 0, alike: None };
         let mut left = Ok(Header::SIZE);
-        while let Some(rest) = buffer.get(end..) {
+        while let Some(rest) = buffer.get(run.at.end..) {
             let header = match self.header(rest) {
                 Ok(Some(header)) => header,
                 Ok(None) => break,
@@ -110,15 +110,18 @@ impl Plain {
                 left = Ok(Header::SIZE + header.body);
                 break;
             }
-            let start = end + Header::SIZE;
-            end = start + header.body;
-            slices.push(Slice { start: place(start), len: place(header.body), tag: header.tag() });
+            if run.count == 0 {
+                run.alike = Some(header.body);
+            }
+            run.alike = run.alike.filter(|size| *size == header.body);
+            run.count += 1;
+            run.size += header.body;
+            run.at.end += Header::SIZE + header.body;
         }
-        if !slices.is_empty() {
-            let first = self.next;
-            self.next += u64::try_from(slices.len()).unwrap_or(u64::MAX);
-            let frame: Bytes = buffer.split_to(end).freeze();
-            self.loads.push(Load::Slices { first, frame, slices, taken: 0 });
+        if run.count > 0 {
+            self.next += u64::try_from(run.count).unwrap_or(u64::MAX);
+            let frame = buffer.split_to(run.at.end).freeze();
+            self.loads.push(Load::Run(Framing::Header, frame, run));
             self.feed.push(&mut self.loads);
         }
         left
@@ -150,8 +153,7 @@ impl Plain {
 
     fn encode(&mut self, parcel: Parcel, out: &mut Outgoing) {
         let begin = total(out);
-        for datagram in parcel.content.get(parcel.range.clone()).unwrap_or_default() {
-            let view = datagram.view();
+        for view in parcel.content.views(parcel.range.clone()) {
             let payload = view.payload().unwrap_or_default();
             let header = plain::header(view.tag(), payload.len());
             let header = header.expect("core lets pass what the limits of this wire allow");
@@ -187,9 +189,8 @@ impl Plain {
         self.written(written);
         for (parcel, begin, _) in std::mem::take(&mut self.flight) {
             let mut end = begin;
-            let datagrams = parcel.content.get(parcel.range.clone()).unwrap_or_default();
-            let whole = datagrams.iter().take_while(|datagram| {
-                let payload = datagram.payload().map_or(0, <[u8]>::len);
+            let whole = parcel.content.views(parcel.range.clone()).take_while(|view| {
+                let payload = view.payload().map_or(0, <[u8]>::len);
                 end += u64::try_from(Header::SIZE + payload).unwrap_or(u64::MAX);
                 end <= written
             });

@@ -13,19 +13,21 @@
 //! - [`Proof`] and [`ResumeProof`] show that an end knows a secret, without sending it.
 //!
 //! ```
-//! use std::{ops::Range, sync::Arc, time::Duration};
+//! use std::{sync::Arc, time::Duration};
 //!
 //! use bytes::Bytes;
 //! use seam_core::Datagram;
 //! use seam_wire::{
-//!     EnvelopeLimits, Header, Learned, Outgoing, Parcel, Receiving, Sending, Sink, Window, header,
+//!     EnvelopeLimits, Header, Learned, Outgoing, Parcel, Receiving, Run, Sending, Sink, Window, header,
 //! };
 //!
 //! struct Print(Bytes);
 //!
 //! impl Sink for Print {
-//!     fn slice(&mut self, number: u64, _tag: u16, at: Range<usize>) {
-//!         println!("{number}: {:?}", &self.0[at]);
+//!     fn run(&mut self, run: Run) {
+//!         for (number, view) in run.views(&self.0) {
+//!             println!("{number}: {:?}", view.payload());
+//!         }
 //!     }
 //!
 //!     fn datagram(&mut self, number: u64, datagram: Datagram, _attempt: u32, _possible_duplicate: bool) {
@@ -44,7 +46,8 @@
 //! sending.on_welcome(&receiving.welcome(expiry, None), &mut learned).unwrap();
 //!
 //! // DATA: two datagrams in one frame.
-//! let content = Arc::new(vec![Datagram::new("12 apples"), Datagram::new("3 pears").with_key("c-7")]);
+//! let content = [Datagram::new("12 apples"), Datagram::new("3 pears").with_key("c-7")];
+//! let content = Arc::new(content.into_iter().collect());
 //! let parcel =
 //!     Parcel { token: 1, place: 0, content, range: 0..2, attempt: 1, possible_duplicate: false };
 //! assert_eq!(sending.admit(parcel), 2);
@@ -92,5 +95,5 @@ pub use limits::{CONTROL_LIMIT, DEFAULT_MAX_FRAME, EnvelopeLimits, MIN_MAX_FRAME
 pub use mutant::{Mutant, with_mutant};
 pub use outgoing::Outgoing;
 pub use proof::{Proof, ResumeProof, ResumeToken, Role};
-pub use receiving::{Receiving, Sink, Window};
+pub use receiving::{Receiving, Run, Sink, Window};
 pub use sending::{Follow, Learned, LearnedRelease, Parcel, Sending, Unsettled, WelcomeError};

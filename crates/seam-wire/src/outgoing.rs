@@ -3,9 +3,13 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::Bytes;
+use std::ops::Range;
+use std::sync::Arc;
 
-/// Bytes in the order in which they are written: small things copied into one buffer, large payloads by reference.
+use bytes::{Buf, Bytes};
+use seam_core::Datagrams;
+
+/// Bytes in the order in which they are written: small things copied into one buffer, large ones by reference.
 ///
 /// Its memory is used again. It has no bound of its own; who fills it looks at [`Outgoing::pending`].
 #[derive(Debug, Default)]
@@ -14,9 +18,35 @@ pub struct Outgoing {
     /// Of `buffer`, what is written.
     head: usize,
     /// What is written at a place of `buffer`, before the bytes that stand there.
-    shared: VecDeque<(usize, Bytes)>,
+    shared: VecDeque<(usize, Chunk)>,
     pending_shared: usize,
     written: u64,
+}
+
+/// What is written by reference.
+#[derive(Debug)]
+enum Chunk {
+    Payload(Bytes),
+    /// These bytes of the entries of a content.
+    Entries(Arc<Datagrams>, Range<usize>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Payload(bytes) => bytes,
+            Self::Entries(content, range) => content
+                .entries(0..content.len())
+                .map_or(&[], |entries| &entries.bytes[range.clone()]),
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Payload(bytes) => bytes.advance(count),
+            Self::Entries(_, range) => range.start += count,
+        }
+    }
 }
 
 impl Outgoing {
@@ -45,7 +75,23 @@ impl Outgoing {
             self.buffer().extend_from_slice(&bytes);
         } else {
             self.pending_shared += bytes.len();
-            self.shared.push_back((self.buffer.len(), bytes));
+            self.shared.push_back((self.buffer.len(), Chunk::Payload(bytes)));
+        }
+    }
+
+    /// Appends these places of `content` as they lie there, by reference where they are enough.
+    ///
+    /// # Panics
+    ///
+    /// If they do not lie there as entries.
+    pub fn push_entries(&mut self, content: &Arc<Datagrams>, places: Range<usize>) {
+        let entries = content.entries(places).expect("the content is packed");
+        if entries.bytes.len() < Self::SHARED_FROM {
+            self.buffer().extend_from_slice(entries.bytes);
+        } else {
+            self.pending_shared += entries.bytes.len();
+            let range = entries.offset..entries.offset + entries.bytes.len();
+            self.shared.push_back((self.buffer.len(), Chunk::Entries(content.clone(), range)));
         }
     }
 
@@ -68,8 +114,8 @@ impl Outgoing {
             filled += 1;
             true
         };
-        for (place, bytes) in &self.shared {
-            if !push(&self.buffer[from..*place]) || !push(bytes) {
+        for (place, chunk) in &self.shared {
+            if !push(&self.buffer[from..*place]) || !push(chunk.bytes()) {
                 return filled;
             }
             from = *place;
@@ -91,12 +137,13 @@ impl Outgoing {
             let copied = count.min(place - self.head);
             self.head += copied;
             count -= copied;
-            let Some((_, bytes)) = self.shared.front_mut().filter(|_| count > 0) else { continue };
-            let by_reference = count.min(bytes.len());
-            bytes::Buf::advance(bytes, by_reference);
+            let Some((_, chunk)) = self.shared.front_mut().filter(|_| count > 0) else { continue };
+            let length = chunk.bytes().len();
+            let by_reference = count.min(length);
+            chunk.advance(by_reference);
             self.pending_shared -= by_reference;
             count -= by_reference;
-            if bytes.is_empty() {
+            if by_reference == length {
                 self.shared.pop_front();
             }
         }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use seam_core::Datagram;
+use seam_core::driver::Framing;
+use seam_core::{Datagram, View};
 
 use crate::content::ContentLimits;
 use crate::marks::Marks;
@@ -19,11 +20,33 @@ use tell::Told;
 
 /// Takes what is received, in order and each number once.
 pub trait Sink {
-    /// A datagram without envelope, whole, as its first attempt: its payload lies in the frame.
-    fn slice(&mut self, number: u64, tag: u16, at: Range<usize>);
+    /// Datagrams without envelope, whole, each as its first attempt: they lie in the frame.
+    fn run(&mut self, run: Run);
 
     /// Any other datagram. `number` is the last of its numbers.
     fn datagram(&mut self, number: u64, datagram: Datagram, attempt: u32, possible_duplicate: bool);
+}
+
+/// Datagrams with consecutive numbers, one behind the other in a frame as [`Framing::Entry`] has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The number of the first.
+    pub first: u64,
+    /// How many there are; at least one.
+    pub count: usize,
+    /// Where in the frame they are.
+    pub at: Range<usize>,
+    /// Bytes of all payloads.
+    pub size: usize,
+    /// Bytes of each payload, where all are alike.
+    pub alike: Option<usize>,
+}
+
+impl Run {
+    /// Each number and its datagram, as they lie in `frame`.
+    pub fn views<'a>(&self, frame: &'a [u8]) -> impl Iterator<Item = (u64, View<'a>)> {
+        (self.first..).zip(Framing::Entry.views(frame, self.at.start, self.count))
+    }
 }
 
 /// How much a session may have in flight.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seam_core::Datagram;
+use seam_core::Datagrams;
 
 pub use learn::{Learned, LearnedRelease};
 
@@ -27,7 +27,7 @@ pub struct Parcel {
     /// The place of the first; the others follow.
     pub place: u32,
     /// Holds the datagrams.
-    pub content: Arc<Vec<Datagram>>,
+    pub content: Arc<Datagrams>,
     /// Which of `content`.
     pub range: Range<usize>,
     /// Which attempt this delivery is; 1 is the first.

@@ -1,37 +1,40 @@
-//! Datagrams as the memory transport holds them: admitted together, kept together, shared by all groups.
+//! Datagrams as the distributor holds them: admitted together, kept together, shared by all groups.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::Datagram;
-
-/// What one admission brought. Never changed while it is shared; reused once everybody is done with it.
-pub(crate) type Content = Vec<Datagram>;
+use crate::{Datagram, Datagrams, View};
 
 /// A stretch of a content, in the order of admission.
 #[derive(Clone)]
 pub(crate) struct Run {
-    pub(crate) content: Arc<Content>,
+    /// What one admission brought; reused once everybody is done with it.
+    pub(crate) content: Arc<Datagrams>,
     pub(crate) from: usize,
     pub(crate) len: usize,
     /// The number of its first datagram.
     pub(crate) first: u64,
     /// Whether some datagram has an envelope, and so may have a key, a time or an expiry.
     pub(crate) enveloped: bool,
-    /// The size of each, where all are alike.
-    pub(crate) alike: Option<usize>,
 }
 
 impl Run {
-    pub(crate) fn items(&self) -> &[Datagram] {
-        &self.content[self.from..self.from + self.len]
+    /// Where `range` of its datagrams is in the content.
+    fn places(&self, range: Range<usize>) -> Range<usize> {
+        self.from + range.start..self.from + range.end
+    }
+
+    pub(crate) fn views(&self) -> impl Iterator<Item = View<'_>> {
+        self.content.views(self.places(0..self.len))
+    }
+
+    pub(crate) fn datagram(&self, at: usize) -> Datagram {
+        self.content.datagram(self.from + at)
     }
 
     /// Bytes of `range` of its datagrams.
-    pub(crate) fn bytes(&self, range: std::ops::Range<usize>) -> usize {
-        match self.alike {
-            Some(size) => size * range.len(),
-            None => bytes(&self.items()[range]),
-        }
+    pub(crate) fn bytes(&self, range: Range<usize>) -> usize {
+        self.content.size(self.places(range))
     }
 
     /// Takes the first `len` off.
@@ -97,18 +100,30 @@ impl Taken {
         }
     }
 
-    pub(crate) fn items(&self) -> &[Datagram] {
+    pub(crate) fn datagram(&self, at: usize) -> Datagram {
         match self {
-            Self::Run(run) => run.items(),
-            Self::Single(single) => std::slice::from_ref(&single.datagram),
+            Self::Run(run) => run.datagram(at),
+            Self::Single(single) => single.datagram.clone(),
         }
     }
 
+    /// `range` of its datagrams.
+    pub(crate) fn views(&self, range: Range<usize>) -> impl Iterator<Item = View<'_>> {
+        let (run, single) = match self {
+            Self::Run(run) => (Some(run.content.views(run.places(range))), None),
+            Self::Single(single) => {
+                (None, Some(single.datagram.view()).filter(|_| !range.is_empty()))
+            }
+        };
+        run.into_iter().flatten().chain(single)
+    }
+
     /// Bytes of `range` of its datagrams.
-    pub(crate) fn bytes(&self, range: std::ops::Range<usize>) -> usize {
+    pub(crate) fn bytes(&self, range: Range<usize>) -> usize {
         match self {
             Self::Run(run) => run.bytes(range),
-            Self::Single(_) => bytes(&self.items()[range]),
+            Self::Single(_) if range.is_empty() => 0,
+            Self::Single(single) => single.datagram.view().size(),
         }
     }
 
@@ -139,7 +154,7 @@ impl Taken {
         match self {
             Self::Single(single) => single.clone(),
             Self::Run(run) => Single {
-                datagram: run.items()[at].clone(),
+                datagram: run.datagram(at),
                 number: run.first + number(at),
                 attempt: 1,
                 possible_duplicate: false,
@@ -147,11 +162,6 @@ impl Taken {
             },
         }
     }
-}
-
-/// Bytes of datagrams, as credit counts them.
-pub(crate) fn bytes(items: &[Datagram]) -> usize {
-    items.iter().map(|datagram| datagram.view().size()).sum()
 }
 
 pub(crate) fn number(len: usize) -> u64 {

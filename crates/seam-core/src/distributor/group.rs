@@ -15,7 +15,7 @@ use slab::Slab;
 use super::content::{Run, Single, Taken, Undone};
 use super::lot::{Bits, Lot};
 use crate::driver::Board;
-use crate::{Clock, Datagram, Timestamp};
+use crate::{Clock, Datagram, Timestamp, View};
 
 /// Who a group is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl Group {
         let Some(leaving) = leaving else { return };
         leaving.live = false;
         for single in std::mem::take(&mut leaving.parked) {
-            self.release_key(&single.datagram);
+            self.release_key(single.datagram.view());
             self.returned.insert(single.number, single);
         }
         self.waiting.retain(|waiting| *waiting != member);
@@ -347,16 +347,16 @@ impl Group {
         let mut open = self.lots.iter().flat_map(|(_, lot)| lot.open());
         let found =
             open.find(|(_, taken, at)| taken.first() + super::content::number(*at) == number);
-        found.map(|(_, taken, at)| taken.items()[at].clone())
+        found.map(|(_, taken, at)| taken.datagram(at))
     }
 
     /// Every datagram that waits here.
     pub(crate) fn queued(&self) -> Vec<Undone> {
         let mut all = Vec::new();
         for run in &self.queue {
-            all.extend((run.first..).zip(run.items()).map(|(number, datagram)| Undone {
+            all.extend((run.first..).zip(run.views()).map(|(number, view)| Undone {
                 number,
-                datagram: datagram.clone(),
+                datagram: view.to_datagram(),
                 seen: false,
                 received: false,
             }));
@@ -403,7 +403,7 @@ impl Group {
             let Some(single) = m.parked.pop_front() else { return };
             // Its key is counted already.
             if is_expired(&single.datagram, now) {
-                self.release_key(&single.datagram);
+                self.release_key(single.datagram.view());
                 found.expired.push(single.into_undone());
             } else {
                 m.charge(1, single.datagram.view().size());
@@ -428,7 +428,7 @@ impl Group {
         while found.count < max && self.has_room(member) && !self.has_parked(member) {
             let Some(run) = self.queue.front_mut() else { return };
             if run.enveloped {
-                let next = run.items()[0].clone();
+                let next = run.datagram(0);
                 if self.is_full(member, &next, now) {
                     return;
                 }
@@ -458,7 +458,7 @@ impl Group {
 
     /// Takes one new datagram that may have a key, a time or an expiry.
     fn take_enveloped(&mut self, member: usize, run: Run, now: &Now<'_>, found: &mut Found) {
-        let datagram = &run.items()[0];
+        let datagram = &run.datagram(0);
         let envelope = datagram.envelope();
         let later = envelope.deliver_at.filter(|at| *at > now.wall());
         let held = self.owner(datagram).is_some_and(|owner| owner != member);
@@ -533,8 +533,8 @@ impl Group {
     }
 
     /// One datagram of this key is no longer in its member's hands.
-    pub(crate) fn release_key(&mut self, datagram: &Datagram) {
-        let Some(key) = datagram.view().key() else { return };
+    pub(crate) fn release_key(&mut self, view: View<'_>) {
+        let Some(key) = view.key() else { return };
         let Some(hold) = self.keys.get_mut(key) else { return };
         hold.count -= 1;
         if hold.count == 0 {
@@ -555,7 +555,7 @@ impl Group {
         for member in self.members.values_mut() {
             if let Some(at) = member.parked.iter().position(|single| single.number == number) {
                 let single = member.parked.remove(at)?;
-                self.release_key(&single.datagram);
+                self.release_key(single.datagram.view());
                 return Some(single.into_undone());
             }
         }
@@ -575,7 +575,7 @@ impl Group {
         if before.len > 0 {
             self.queue.insert(at, before);
         }
-        one.items().first().cloned()
+        Some(one.datagram(0))
     }
 
     /// The member that has others of this key in hand and still takes more. After it has left, the key goes
@@ -605,10 +605,9 @@ impl Member {
         if self.unsettled_bytes.saturating_add(all) <= self.credit_bytes {
             return (room, all);
         }
-        let items = &run.items()[..room];
         let (mut count, mut size) = (0, 0);
-        for item in items {
-            let next = size + item.view().size();
+        for view in run.views().take(room) {
+            let next = size + view.size();
             let alone = self.unsettled == 0 && count == 0;
             if !alone && self.unsettled_bytes + next > self.credit_bytes {
                 break;

@@ -9,7 +9,7 @@ use super::content::{Taken, number};
 use super::group::Now;
 use super::receiving::{Release, index};
 use super::{Distributor, Membership, Seat, Wait};
-use crate::{Clock, Datagram, Error, Events, Fate, SendError};
+use crate::{Clock, Datagrams, Error, Events, Fate, SendError};
 
 /// The place of a session in a group of a [`Distributor`].
 ///
@@ -36,7 +36,7 @@ pub struct Lot {
 #[derive(Clone, Debug)]
 pub struct Piece {
     /// Holds them.
-    pub content: Arc<Vec<Datagram>>,
+    pub content: Arc<Datagrams>,
     /// Where in it they are.
     pub range: Range<usize>,
     /// Which attempt this is, from 1.
@@ -288,7 +288,7 @@ fn piece(taken: Taken) -> Piece {
         },
         Taken::Single(single) => Piece {
             range: 0..1,
-            content: Arc::new(vec![single.datagram]),
+            content: Arc::new(single.datagram.into()),
             attempt: single.attempt,
             possible_duplicate: single.possible_duplicate,
         },

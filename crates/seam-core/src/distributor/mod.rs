@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use self::content::{Content, Taken, number};
+use self::content::{Taken, number};
 use self::group::{Group, Now};
 use self::hook::Hook;
 use self::outbox::Outbox;
@@ -44,7 +44,8 @@ use self::state::{After, State, wake_one};
 use crate::clock::lock;
 use crate::driver::Ticket;
 use crate::{
-    Batch, Confirmation, Deliveries, Error, Event, Events, Note, Receipts, Result, SendError,
+    Batch, Confirmation, Datagrams, Deliveries, Error, Event, Events, Note, Receipts, Result,
+    SendError,
 };
 
 /// Holds each datagram of a sending process until it is done in every group. The page above says more.
@@ -58,7 +59,7 @@ pub struct Distributor {
     /// Boards with something to harvest: group and token.
     pub(crate) marked: Mutex<Vec<(u64, u64)>>,
     /// Contents to be used again.
-    pub(crate) spare: Mutex<Vec<Arc<Content>>>,
+    pub(crate) spare: Mutex<Vec<Arc<Datagrams>>>,
 }
 
 /// A member of a group.
@@ -150,7 +151,7 @@ impl Distributor {
     }
 
     /// Keeps a content for the next admission once nobody else has it.
-    fn reuse(&self, mut content: Arc<Content>) {
+    fn reuse(&self, mut content: Arc<Datagrams>) {
         if let Some(empty) = Arc::get_mut(&mut content) {
             empty.clear();
             let mut spare = lock(&self.spare);
@@ -518,7 +519,7 @@ impl fmt::Debug for Distributor {
 
 fn deliver(taken: &Taken, into: &mut Deliveries) {
     match taken {
-        Taken::Run(run) => run.items().iter().for_each(|datagram| into.push(datagram.clone())),
+        Taken::Run(run) => run.views().for_each(|view| into.push(view.to_datagram())),
         Taken::Single(single) => {
             let mut note = Note::attempt(single.attempt);
             note.possible_duplicate = single.possible_duplicate;

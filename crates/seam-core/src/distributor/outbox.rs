@@ -181,27 +181,25 @@ impl Account {
     }
 }
 
-/// Notes that one group is done with datagrams of one admission; gives their credit back once all are.
+/// Notes that one group is done with `count` datagrams of one admission, of `size` bytes in all and `sizes` each;
+/// gives their credit back once all are.
 pub(crate) fn settle(
     accounts: &mut BTreeMap<u64, Account>,
     outboxes: &mut BTreeMap<u64, Outbox>,
     asking: &mut usize,
     first: u64,
-    (items, bytes): (&[Datagram], usize),
+    (mut count, mut size): (usize, usize),
+    sizes: impl Iterator<Item = usize>,
     after: &mut After,
 ) {
     let Some((&base, account)) = accounts.range_mut(..=first).next_back() else { return };
-    let (mut count, mut size) = (items.len(), 0);
-    match &mut account.owed {
-        None => size = bytes,
-        Some(owed) => {
-            count = 0;
-            let from = usize::try_from(first - base).unwrap_or(usize::MAX);
-            for (owed, item) in owed[from..].iter_mut().zip(items) {
-                *owed -= 1;
-                if *owed == 0 {
-                    (count, size) = (count + 1, size + item.view().size());
-                }
+    if let Some(owed) = &mut account.owed {
+        (count, size) = (0, 0);
+        let from = usize::try_from(first - base).unwrap_or(usize::MAX);
+        for (owed, item) in owed[from..].iter_mut().zip(sizes) {
+            *owed -= 1;
+            if *owed == 0 {
+                (count, size) = (count + 1, size + item);
             }
         }
     }

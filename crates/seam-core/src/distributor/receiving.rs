@@ -201,15 +201,16 @@ impl State {
             if from >= end {
                 continue;
             }
-            let items = &taken.items()[from - begin..end - begin];
-            let size = taken.bytes(from - begin..end - begin);
-            let first = taken.first() + number(from - begin);
-            settle(accounts, outboxes, asking, first, (items, size), after);
-            group.uncharge(member, items.len(), size);
-            group.outcomes += number(items.len());
+            let places = from - begin..end - begin;
+            let (count, size) = (places.len(), taken.bytes(places.clone()));
+            let first = taken.first() + number(places.start);
+            let sizes = taken.views(places.clone()).map(|view| view.size());
+            settle(accounts, outboxes, asking, first, (count, size), sizes, after);
+            group.uncharge(member, count, size);
+            group.outcomes += number(count);
             group.outcome_bytes += number(size);
             if taken.may_have_keys() {
-                items.iter().for_each(|datagram| group.release_key(datagram));
+                taken.views(places).for_each(|view| group.release_key(view));
             }
         }
         group.lots[lot].taken = pieces;
@@ -237,7 +238,7 @@ impl State {
         entry.open -= 1;
         let member = entry.member;
         group.uncharge(member, 1, single.datagram.view().size());
-        group.release_key(&single.datagram);
+        group.release_key(single.datagram.view());
         let account = self.accounts.range(..=single.number).next_back();
         if account.is_some_and(|(_, account)| account.given_back.contains(&single.number)) {
             group.settle_waiting(&single.datagram);

@@ -7,13 +7,13 @@ use std::task::Context;
 use bytes::Bytes;
 
 use super::Distributor;
-use super::content::{Content, Run, Undone, number};
+use super::content::{Run, Undone, number};
 use super::group::Group;
 use super::outbox::{Account, Outbox};
 use super::state::{After, State, wake_one};
 use crate::clock::lock;
 use crate::driver::Ticket;
-use crate::{Batch, Confirmation, Datagram, Error, Event, Fate, Receipts, SendError};
+use crate::{Batch, Confirmation, Datagram, Datagrams, Error, Event, Fate, Receipts, SendError};
 
 impl State {
     pub(crate) fn refusal(&self, outbox: u64, call: Option<u64>, name: &str) -> Option<Error> {
@@ -110,9 +110,8 @@ impl State {
         let first = self.next_number;
         self.next_number += number(count);
         let enveloped = batch.has_envelopes();
-        let alike = batch.alike().filter(|_| count == batch.len());
         let content = fill(batch, count, first, topic);
-        let run = Run { content, from: 0, len: count, first, enveloped, alike };
+        let run = Run { content, from: 0, len: count, first, enveloped };
         let (mut awaiting, mut groups, mut counted) = (0, 0usize, 0);
         for group in self.groups.values_mut().filter(|group| group.is_open()) {
             groups += 1;
@@ -365,11 +364,10 @@ impl State {
 }
 
 /// Moves the first `count` datagrams of a batch into a content.
-fn fill(batch: &mut Batch, count: usize, first: u64, topic: &Distributor) -> Arc<Content> {
+fn fill(batch: &mut Batch, count: usize, first: u64, topic: &Distributor) -> Arc<Datagrams> {
     let mut content = lock(&topic.spare).pop().unwrap_or_default();
     match Arc::get_mut(&mut content) {
-        Some(items) if count == batch.len() => batch.admit_all(first, items),
-        Some(items) => items.extend(batch.admit(count, first)),
+        Some(empty) => batch.admit_into(count, first, empty),
         None => content = Arc::new(batch.admit(count, first).collect()),
     }
     content

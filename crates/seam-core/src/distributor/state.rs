@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::content::{Taken, Undone, bytes};
+use super::content::{Taken, Undone};
 use super::group::{Group, Now};
 use super::outbox::{self, Account, Outbox};
 use crate::driver::Harvest;
@@ -163,7 +163,8 @@ impl State {
         if self.told && counts && !undone.received {
             self.receive(undone.number, 1, after);
         }
-        self.settle(undone.number, std::slice::from_ref(&undone.datagram), after);
+        let size = undone.datagram.view().size();
+        self.settle(undone.number, (1, size), std::iter::once(size), after);
     }
 
     /// Notes that a group that counts told to have received these datagrams of one admission.
@@ -176,15 +177,15 @@ impl State {
         }
     }
 
-    pub(crate) fn settle(&mut self, first: u64, items: &[Datagram], after: &mut After) {
-        outbox::settle(
-            &mut self.accounts,
-            &mut self.outboxes,
-            &mut self.asking,
-            first,
-            (items, bytes(items)),
-            after,
-        );
+    pub(crate) fn settle(
+        &mut self,
+        first: u64,
+        (count, size): (usize, usize),
+        sizes: impl Iterator<Item = usize>,
+        after: &mut After,
+    ) {
+        let Self { accounts, outboxes, asking, .. } = self;
+        outbox::settle(accounts, outboxes, asking, first, (count, size), sizes, after);
     }
 
     pub(crate) fn wake_senders(&mut self, after: &mut After) {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Receiving, Sink};
+use super::{Receiving, Run, Sink};
 use crate::WireError;
 use crate::content;
 use crate::data::{ABSENT, ATTEMPT, DUPLICATE, ENVELOPED, KNOWN, MORE, TAGGED, VOID};
@@ -20,7 +20,7 @@ pub(super) struct Partial {
     content: BytesMut,
 }
 
-/// An entry that is not a plain one with a short length.
+/// An entry that is not one of a run.
 struct Entry {
     flags: u8,
     attempt: u32,
@@ -46,30 +46,77 @@ impl Receiving {
         if first > self.next {
             return Err(WireError::Gap { expected: self.next, received: first });
         }
-        // What was received before is read, and dropped.
-        let short = self.limits.payload >= 0x80;
-        for number in first..first + count {
-            let start = end - rest.0.len();
-            if let [0, length @ 0..0x80, content @ ..] = rest.0
-                && short
-                && self.partial.is_none()
-                && content.len() >= usize::from(*length)
-            {
-                let length = *length;
-                rest.0 = &content[usize::from(length)..];
-                if number >= self.next || mutant!(ResumeWithoutDedup) {
-                    self.begin(number)?;
-                    sink.slice(number, 0, start + 2..start + 2 + usize::from(length));
-                    self.receive(length.into());
-                }
-            } else {
-                let entry = entry(&mut rest, end).map_err(malformed)?;
-                if number >= self.next || mutant!(ResumeWithoutDedup) {
-                    self.take(number, &entry, frame, sink)?;
-                }
+        let mut numbers = first..first + count;
+        while !numbers.is_empty() {
+            // What was received before is read, and dropped.
+            let fresh = numbers.start >= self.next || mutant!(ResumeWithoutDedup);
+            if fresh && self.partial.is_none() {
+                self.take_run(&mut numbers, &mut rest, end, sink)?;
+            }
+            let Some(number) = numbers.next() else { break };
+            let entry = entry(&mut rest, end).map_err(malformed)?;
+            if number >= self.next || mutant!(ResumeWithoutDedup) {
+                self.take(number, &entry, frame, sink)?;
             }
         }
         rest.end().map_err(malformed)
+    }
+
+    /// Takes the plain first attempts that come next, as long as they are in order.
+    fn take_run(
+        &mut self,
+        numbers: &mut Range<u64>,
+        rest: &mut Rest<'_>,
+        end: usize,
+        sink: &mut impl Sink,
+    ) -> Result<(), WireError> {
+        let begin = end - rest.0.len();
+        let (first, before) = (numbers.start, self.bytes);
+        let (mut bytes, mut content, mut size) = (rest.0, self.bytes, 0);
+        let (mut length, mut like, mut alike) = (0, 0, None);
+        let mut refused = Ok(());
+        while numbers.start < numbers.end
+            && let Some(entry) = plain(bytes)
+            && entry.payload <= self.limits.payload
+        {
+            if numbers.start > self.limit_seq || content >= self.limit_bytes {
+                refused = Err(WireError::Credit { number: numbers.start });
+                break;
+            }
+            if entry.length != length {
+                self.count(length, like);
+                (length, like) = (entry.length, 0);
+            }
+            alike = match alike {
+                None => Some(Ok(entry.payload)),
+                Some(Ok(payload)) if payload == entry.payload => alike,
+                Some(_) => Some(Err(())),
+            };
+            like += 1;
+            content += u64::from(entry.length);
+            size += entry.payload;
+            bytes = entry.rest;
+            numbers.start += 1;
+        }
+        self.count(length, like);
+        rest.0 = bytes;
+        if numbers.start > first {
+            (self.next, self.bytes) = (self.next + (numbers.start - first), content);
+            debug_assert!(before <= self.bytes, "content has a length");
+            let count = narrow(numbers.start - first);
+            let at = begin..end - rest.0.len();
+            sink.run(Run { first, count, at, size, alike: alike.and_then(Result::ok) });
+            if mutant!(AckOnReceipt) {
+                self.done(first..numbers.start);
+            }
+        }
+        refused
+    }
+
+    fn count(&mut self, length: u32, count: u64) {
+        if count > 0 {
+            self.lengths.push(length, count);
+        }
     }
 
     /// Whether a datagram may be begun with this number.
@@ -84,7 +131,7 @@ impl Receiving {
     /// The next number was received whole.
     #[inline]
     fn receive(&mut self, length: u32) {
-        self.lengths.push(length);
+        self.lengths.push(length, 1);
         self.next += 1;
         self.bytes += u64::from(length);
         if mutant!(AckOnReceipt) {
@@ -129,20 +176,6 @@ impl Receiving {
         sink: &mut impl Sink,
     ) -> Result<(), WireError> {
         let Entry { flags, attempt, ref at } = *entry;
-        if flags & !TAGGED == 0 {
-            crate::limits::within("payload", at.len(), self.limits.payload)?;
-            if flags == 0 {
-                sink.slice(number, 0, at.clone());
-                return Ok(());
-            }
-            // As strict as for an owned one, of which this is a cheaper form.
-            let tag = frame[at.clone()].first_chunk().map(|tag| u16::from_be_bytes(*tag));
-            let tag = tag
-                .filter(|tag| *tag != 0)
-                .ok_or_else(|| malformed("it has no tag, or a tag of 0"))?;
-            sink.slice(number, tag, at.start + 2..at.end);
-            return Ok(());
-        }
         let content = frame.slice(at.clone());
         let datagram = content::read(flags, &content, &self.limits)?;
         sink.datagram(number, datagram, attempt, flags & DUPLICATE != 0);
@@ -181,6 +214,38 @@ impl Receiving {
         sink.datagram(number, datagram, partial.attempt, flags & DUPLICATE != 0);
         Ok(())
     }
+}
+
+/// A plain datagram, whole and for the first time.
+struct PlainEntry<'a> {
+    /// Bytes of its content, and of its payload alone.
+    length: u32,
+    payload: usize,
+    /// What follows it.
+    rest: &'a [u8],
+}
+
+/// The plain first attempt that `bytes` begins with. None for anything else, also for what is against the rules.
+#[inline]
+fn plain(bytes: &[u8]) -> Option<PlainEntry<'_>> {
+    if let [0, length @ 0..0x80, content @ ..] = bytes {
+        let payload = usize::from(*length);
+        let rest = content.get(payload..)?;
+        return Some(PlainEntry { length: u32::from(*length), payload, rest });
+    }
+    long_plain(bytes)
+}
+
+fn long_plain(bytes: &[u8]) -> Option<PlainEntry<'_>> {
+    let (flags, content) = bytes.split_first().filter(|(flags, _)| **flags & !TAGGED == 0)?;
+    let mut rest = Rest(content);
+    let length = rest.length().ok()?;
+    let content = rest.bytes(length).ok()?;
+    let tag = if *flags == TAGGED { content.first_chunk::<2>()?.len() } else { 0 };
+    let is_tag = tag == 0 || content[..tag] != [0, 0];
+    let payload = length - tag;
+    let length = u32::try_from(length).ok().filter(|_| is_tag)?;
+    Some(PlainEntry { length, payload, rest: rest.0 })
 }
 
 /// The first number of a DATA, and how many there are.

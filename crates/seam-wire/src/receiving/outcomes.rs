@@ -1,10 +1,10 @@
 //! Each number's outcome, once.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
 use super::{Receiving, Record};
-use crate::number::narrow;
 
 impl Receiving {
     /// These numbers are done. Those that have an outcome, or never came, are passed over.
@@ -69,36 +69,51 @@ impl Receiving {
             self.sparse.insert(numbers);
             self.sparse.first_gap(self.settled + 1) - 1
         };
-        self.lengths.drop_front(narrow(settled - self.settled));
+        self.lengths.drop_front(settled - self.settled);
         self.settled = settled;
         self.sparse.forget_below(settled + 1);
         self.told.untold.forget_below(settled + 1);
     }
 }
 
-/// The length of each number above `settled` that was received.
+/// The length of each number above `settled` that was received; neighbours of one length are a run.
 #[derive(Debug, Default)]
 pub(super) struct Lengths {
-    lengths: Vec<u32>,
-    head: usize,
+    /// Length and count.
+    runs: VecDeque<(u32, u64)>,
 }
 
 impl Lengths {
     #[inline]
-    pub(super) fn push(&mut self, length: u32) {
-        self.lengths.push(length);
+    pub(super) fn push(&mut self, length: u32, count: u64) {
+        match self.runs.back_mut() {
+            Some((last, counted)) if *last == length => *counted += count,
+            _ => self.runs.push_back((length, count)),
+        }
     }
 
     fn sum(&self, places: Range<u64>) -> u64 {
-        let places = self.head + narrow(places.start)..self.head + narrow(places.end);
-        self.lengths.get(places).unwrap_or_default().iter().map(|length| u64::from(*length)).sum()
+        let (mut begin, mut sum) = (0, 0);
+        for (length, count) in &self.runs {
+            let end = begin + count;
+            let (from, until) = (places.start.max(begin), places.end.min(end));
+            sum += until.saturating_sub(from) * u64::from(*length);
+            begin = end;
+            if begin >= places.end {
+                break;
+            }
+        }
+        sum
     }
 
-    fn drop_front(&mut self, count: usize) {
-        self.head += count;
-        if self.head * 2 >= self.lengths.len() {
-            self.lengths.drain(..self.head.min(self.lengths.len()));
-            self.head = 0;
+    fn drop_front(&mut self, mut count: u64) {
+        while let Some((_, first)) = self.runs.front_mut() {
+            let gone = count.min(*first);
+            (*first, count) = (*first - gone, count - gone);
+            if *first > 0 {
+                return;
+            }
+            self.runs.pop_front();
         }
     }
 }

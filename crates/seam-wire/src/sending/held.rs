@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use seam_core::Datagram;
+use seam_core::View;
 
 use super::{Parcel, Sending};
 use crate::data::{self, content_flags, prefix};
@@ -22,8 +22,8 @@ pub(super) struct Held {
 /// How the numbers of a run are written.
 #[derive(Debug)]
 pub(super) enum Form {
-    /// Each is a plain datagram with a payload of less than 128 bytes: one byte tells its length.
-    Small,
+    /// As the parcel has them in memory, which are so many bytes.
+    Packed(usize),
     /// Each is a datagram, with content of these lengths.
     Mixed(Box<[u32]>),
     /// All of them are one datagram, with this much content in each but the last.
@@ -42,12 +42,18 @@ impl Held {
         match self.form {
             Form::Fragments(_) if until == self.numbers && from < until => 0..1,
             Form::Fragments(_) => 0..0,
-            Form::Small | Form::Mixed(_) => narrow(from)..narrow(until),
+            Form::Packed(_) | Form::Mixed(_) => narrow(from)..narrow(until),
         }
     }
 
-    pub(super) fn datagrams(&self) -> &[Datagram] {
-        &self.parcel.content[self.parcel.range.clone()]
+    /// Which of the parcel's content these places are.
+    pub(super) fn within(&self, places: Range<u64>) -> Range<usize> {
+        let start = self.parcel.range.start;
+        start + narrow(places.start)..start + narrow(places.end)
+    }
+
+    pub(super) fn view(&self, place: u64) -> View<'_> {
+        self.parcel.content.view(self.parcel.range.start + narrow(place))
     }
 }
 
@@ -100,33 +106,21 @@ impl Sending {
     /// The longest run at the front of `parcel` that may be admitted and has one form.
     fn measure(&mut self, parcel: &Parcel) -> Run {
         let credit = self.credit().min(parcel.range.len());
-        let datagrams = &parcel.content[parcel.range.start..parcel.range.start + credit];
+        let places = parcel.range.start..parcel.range.start + credit;
         let room = if mutant!(CountOnly) { u64::MAX } else { self.room_bytes() };
-        let (mut count, mut bytes, mut mixed) = (0, 0, false);
-        for datagram in datagrams {
-            let Some(length) = small(datagram) else {
-                mixed = true;
-                break;
-            };
-            if bytes >= room {
-                break;
-            }
-            bytes += length;
-            count += 1;
+        let whole = wide(parcel.content.longest() + TAG) <= self.fragment();
+        let again = parcel.attempt > 1 || parcel.possible_duplicate;
+        if !whole || again || parcel.content.entries(places.clone()).is_none() {
+            return self.measure_mixed(places, parcel, room);
         }
-        // A short run of small ones is not worth a run of its own.
-        if !mixed || count >= SMALL_RUN {
-            return Run { count, numbers: wide(count), bytes, form: Form::Small };
-        }
-        self.measure_mixed(parcel.range.start..parcel.range.start + credit, parcel, room)
+        measure_packed(places, parcel, room)
     }
 
-    #[cold]
-    fn measure_mixed(&mut self, range: Range<usize>, parcel: &Parcel, room: u64) -> Run {
+    fn measure_mixed(&mut self, places: Range<usize>, parcel: &Parcel, room: u64) -> Run {
         let fragment = self.fragment();
         let (mut lengths, mut bytes) = (Vec::new(), 0);
-        for datagram in &parcel.content[range] {
-            let length = self.content_length(datagram);
+        for view in parcel.content.views(places) {
+            let length = self.content_length(view);
             if length > fragment && lengths.is_empty() {
                 let numbers = length.div_ceil(fragment);
                 return Run { count: 1, numbers, bytes: length, form: Form::Fragments(fragment) };
@@ -141,8 +135,7 @@ impl Sending {
         Run { count, numbers: wide(count), bytes, form: Form::Mixed(lengths.into()) }
     }
 
-    fn content_length(&mut self, datagram: &Datagram) -> u64 {
-        let view = datagram.view();
+    fn content_length(&mut self, view: View<'_>) -> u64 {
         let before = match content_flags(view) {
             0 | data::ABSENT => 0,
             _ => {
@@ -170,7 +163,7 @@ impl Sending {
             let sent = match held.form {
                 Form::Fragments(_) if self.written > held.first => 1,
                 Form::Fragments(_) => 0,
-                Form::Small | Form::Mixed(_) => narrow(self.written.saturating_sub(held.first)),
+                Form::Packed(_) | Form::Mixed(_) => narrow(self.written.saturating_sub(held.first)),
             };
             let between = sent.clamp(told.start, told.end);
             for (part, sent) in [(told.start..between, true), (between..told.end, false)] {
@@ -197,17 +190,26 @@ struct Run {
     form: Form,
 }
 
-/// From how many on small datagrams before others are a run of their own.
-const SMALL_RUN: usize = 32;
+/// Bytes of a tag.
+const TAG: usize = 2;
 
-/// The length of a plain datagram with a payload of less than 128 bytes.
-#[inline]
-fn small(datagram: &Datagram) -> Option<u64> {
-    let view = datagram.view();
-    match view.payload() {
-        Some(payload) if payload.len() < 128 && view.tag() == 0 && view.is_plain() => {
-            Some(wide(payload.len()))
-        }
-        _ => None,
+/// Those of `places` that may be begun with `room` bytes of credit, as they lie in memory.
+fn measure_packed(places: Range<usize>, parcel: &Parcel, room: u64) -> Run {
+    let content = |places| {
+        parcel.content.entries(places).map_or((0, 0), |e| (e.bytes.len(), wide(e.content)))
+    };
+    let (mut packed, mut bytes) = content(places.clone());
+    let mut count = places.len();
+    if bytes > room {
+        let mut begun = 0;
+        let fits = parcel.content.views(places.clone()).take_while(|view| {
+            let fits = begun < room;
+            let tag = if view.tag() == 0 { 0 } else { TAG };
+            begun += wide(tag + view.payload().map_or(0, <[u8]>::len));
+            fits
+        });
+        count = fits.count();
+        (packed, bytes) = content(places.start..places.start + count);
     }
+    Run { count, numbers: wide(count), bytes, form: Form::Packed(packed) }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use seam_core::Datagram;
+use seam_core::View;
 
 use super::Sending;
 use super::held::{Form, Held};
@@ -41,7 +41,7 @@ impl Sending {
             let from = numbers.start.max(held.first) - held.first;
             let until = numbers.end.min(held.end()) - held.first;
             match &held.form {
-                Form::Small => held.write_small(from..until, out),
+                Form::Packed(_) => held.write_packed(from..until, out),
                 Form::Mixed(lengths) => {
                     held.write_mixed(from..until, lengths, &mut slot, &mut before, out);
                 }
@@ -60,20 +60,19 @@ impl Sending {
         let (mut number, mut body) = (self.cursor, 0);
         for held in self.held.range(front..) {
             let until = held.end().min(stop);
-            if number == held.first && until == held.end() && body + held.entries() <= target {
+            let whole = number == held.first && until == held.end();
+            if whole && body + held.entries() <= target {
                 number = until;
                 body += held.entries();
                 continue;
             }
-            while number < until {
-                let entry = held.entry(number);
-                if body > 0 && body + entry > target {
-                    return (self.cursor..number, body);
-                }
-                number += 1;
-                body += entry;
+            // What lies together is not cut, where a frame of its own holds it.
+            if whole && body > 0 && held.entries() <= target {
+                break;
             }
-            if number == stop {
+            let fits = held.fitting(number..until, target, &mut body);
+            number += fits;
+            if number < until || number == stop {
                 break;
             }
         }
@@ -108,12 +107,29 @@ impl Held {
     /// Bytes of all entries.
     fn entries(&self) -> usize {
         match &self.form {
-            Form::Small => {
-                narrow(self.bytes) + narrow(self.numbers) * entry_overhead(self.parcel.attempt, 0)
-            }
+            Form::Packed(bytes) => *bytes,
             // Summed up entry by entry instead.
             Form::Mixed(_) | Form::Fragments(_) => usize::MAX / 2,
         }
+    }
+
+    /// How many of `numbers` fit a frame of `target` bytes that has `body`, of which it has one at least; adds them.
+    fn fitting(&self, numbers: Range<u64>, target: usize, body: &mut usize) -> u64 {
+        let mut fits = |entry: usize| {
+            let fits = *body == 0 || *body + entry <= target;
+            *body += if fits { entry } else { 0 };
+            fits
+        };
+        let count = match &self.form {
+            Form::Packed(_) => {
+                let places = self.within(numbers.start - self.first..numbers.end - self.first);
+                self.parcel.content.views(places).take_while(|view| fits(packed(*view))).count()
+            }
+            Form::Mixed(_) | Form::Fragments(_) => {
+                numbers.take_while(|number| fits(self.entry(*number))).count()
+            }
+        };
+        wide(count)
     }
 
     /// Bytes of the entry of `number`.
@@ -126,7 +142,7 @@ impl Held {
     fn length(&self, number: u64) -> u64 {
         let place = number - self.first;
         match &self.form {
-            Form::Small => wide(self.datagrams()[narrow(place)].payload().map_or(0, <[u8]>::len)),
+            Form::Packed(_) => wide(content(self.view(place))),
             Form::Mixed(lengths) => lengths[narrow(place)].into(),
             Form::Fragments(fragment) => (self.bytes - place * fragment).min(*fragment),
         }
@@ -136,29 +152,8 @@ impl Held {
         attempt_flags(self.parcel.attempt, self.parcel.possible_duplicate)
     }
 
-    fn write_small(&self, places: Range<u64>, out: &mut Outgoing) {
-        let (flags, attempt) = (self.flags(), self.parcel.attempt);
-        let buffer = out.buffer();
-        let datagrams = &self.datagrams()[narrow(places.start)..narrow(places.end)];
-        buffer.reserve(self.entries().min(DATA_TARGET));
-        for datagram in datagrams {
-            let payload = datagram.payload().unwrap_or_default();
-            let length =
-                u8::try_from(payload.len()).expect("small ones are shorter than 128 bytes");
-            match <&[u8; Datagram::INLINE]>::try_from(payload) {
-                // The most common one in a single move of known size.
-                Ok(full) if flags == 0 => {
-                    let mut entry = [0; 2 + Datagram::INLINE];
-                    entry[1] = length;
-                    entry[2..].copy_from_slice(full);
-                    buffer.extend_from_slice(&entry);
-                }
-                _ => {
-                    put_entry(flags, attempt, length.into(), buffer);
-                    buffer.extend_from_slice(payload);
-                }
-            }
-        }
+    fn write_packed(&self, places: Range<u64>, out: &mut Outgoing) {
+        out.push_entries(&self.parcel.content, self.within(places));
     }
 
     fn write_mixed(
@@ -169,10 +164,9 @@ impl Held {
         before: &mut Vec<u8>,
         out: &mut Outgoing,
     ) {
-        let places = narrow(places.start)..narrow(places.end);
+        let lengths = &lengths[narrow(places.start)..narrow(places.end)];
         let flags = self.flags();
-        for (datagram, length) in self.datagrams()[places.clone()].iter().zip(&lengths[places]) {
-            let view = datagram.view();
+        for (view, length) in self.parcel.content.views(self.within(places)).zip(lengths) {
             prefix(view, slot, before);
             let buffer = out.buffer();
             put_entry(flags | content_flags(view), self.parcel.attempt, (*length).into(), buffer);
@@ -189,7 +183,7 @@ impl Held {
         before: &mut Vec<u8>,
         out: &mut Outgoing,
     ) {
-        let view = self.datagrams()[0].view();
+        let view = self.view(0);
         prefix(view, slot, before);
         let start = place * fragment;
         let part = narrow(start)..narrow((start + fragment).min(self.bytes));
@@ -201,4 +195,16 @@ impl Held {
         buffer.extend_from_slice(&before[part.start.min(ahead)..part.end.min(ahead)]);
         put_payload(view, part.start.saturating_sub(ahead)..part.end.saturating_sub(ahead), out);
     }
+}
+
+/// Bytes of the content of a plain datagram.
+fn content(view: View<'_>) -> usize {
+    let tag = if view.tag() == 0 { 0 } else { 2 };
+    tag + view.payload().map_or(0, <[u8]>::len)
+}
+
+/// Bytes of the entry of a plain datagram that is sent for the first time.
+fn packed(view: View<'_>) -> usize {
+    let length = content(view);
+    entry_overhead(1, wide(length)) + length
 }

@@ -1,20 +1,19 @@
 //! What a datagram may cost in the steady state, and what lies may cost.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use seam_core::Datagram;
-use seam_wire::{Header, Outgoing, Parcel, Sink, Window, header};
+use seam_core::{Datagram, Datagrams};
+use seam_wire::{Header, Outgoing, Parcel, Run, Sink, Window, header};
 
 use super::peer::Pair;
 
 struct Count(u64);
 
 impl Sink for Count {
-    fn slice(&mut self, _number: u64, _tag: u16, _at: Range<usize>) {
-        self.0 += 1;
+    fn run(&mut self, run: Run) {
+        self.0 += u64::try_from(run.count).unwrap();
     }
 
     fn datagram(
@@ -32,7 +31,8 @@ impl Sink for Count {
 fn small_datagrams_allocate_nothing_in_either_half() {
     const BATCH: u64 = 256;
     let mut pair = Pair::new(Window::new(4096, 1 << 20));
-    let content = Arc::new(vec![Datagram::new(vec![7; 64]); 256]);
+    let content: Datagrams = std::iter::repeat_n(Datagram::new(vec![7; 64]), 256).collect();
+    let content = Arc::new(content);
     let (mut out, mut count) = (Outgoing::new(), Count(0));
     let mut round = || {
         let parcel = Parcel {

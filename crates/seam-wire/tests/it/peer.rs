@@ -1,13 +1,12 @@
 //! What several tests need: a sink, and both halves of a session.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use seam_core::Datagram;
 use seam_wire::{
-    EnvelopeLimits, Frame, Header, Hello, Learned, Outgoing, Parcel, Receiving, Sending, Sink,
+    EnvelopeLimits, Frame, Header, Hello, Learned, Outgoing, Parcel, Receiving, Run, Sending, Sink,
     Window, WireError, header,
 };
 
@@ -19,8 +18,9 @@ pub(crate) struct Got {
 }
 
 impl Sink for Got {
-    fn slice(&mut self, number: u64, tag: u16, at: Range<usize>) {
-        self.datagrams.push((number, Datagram::copy_from(tag, &self.frame[at]), 1, false));
+    fn run(&mut self, run: Run) {
+        let all = run.views(&self.frame);
+        self.datagrams.extend(all.map(|(number, view)| (number, view.to_datagram(), 1, false)));
     }
 
     fn datagram(
@@ -115,7 +115,7 @@ pub(crate) fn parcel(token: u64, content: &[Datagram]) -> Parcel {
         token,
         place: 0,
         range: 0..content.len(),
-        content: Arc::new(content.to_vec()),
+        content: Arc::new(content.iter().cloned().collect()),
         attempt: 1,
         possible_duplicate: false,
     }

@@ -8,8 +8,8 @@ use integration_tests::{Figures, Scale};
 use seam_conformance::ledger::Report;
 use seam_core::{Datagram, Limits, Value};
 use seam_wire::{
-    DEFAULT_MAX_FRAME, EnvelopeLimits, Frame, Group, Header, Hello, Offers, Open, Receiving, Sink,
-    Window, header,
+    DEFAULT_MAX_FRAME, EnvelopeLimits, Frame, Group, Header, Hello, Offers, Open, Receiving, Run,
+    Sink, Window, header,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -134,7 +134,7 @@ fn is_refused(receiving: &mut Receiving, bytes: &Bytes, lie: &Lie) -> bool {
 struct Nobody;
 
 impl Sink for Nobody {
-    fn slice(&mut self, _: u64, _: u16, _: std::ops::Range<usize>) {}
+    fn run(&mut self, _: Run) {}
 
     fn datagram(&mut self, _: u64, _: Datagram, _: u32, _: bool) {}
 }

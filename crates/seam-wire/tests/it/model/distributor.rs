@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seam_core::Datagram;
+use seam_core::{Datagram, Datagrams};
 use seam_wire::{Learned, Parcel, Sending, Unsettled};
 
 use super::Broken;
@@ -154,7 +154,7 @@ impl Distributor {
         let (attempt, possible_duplicate) =
             (self.items[items[0]].attempt, self.items[items[0]].possible_duplicate);
         self.tokens += 1;
-        let content: Vec<Datagram> =
+        let content: Datagrams =
             items.iter().map(|item| self.items[*item].datagram.clone()).collect();
         let taken = sending.admit(Parcel {
             token: self.tokens,

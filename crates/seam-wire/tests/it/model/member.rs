@@ -1,11 +1,10 @@
 //! A receiving end: its sessions, and what its application has in hand.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use bytes::Bytes;
 use seam_core::Datagram;
-use seam_wire::{EnvelopeLimits, Hello, Receiving, Reject, Sink, Window};
+use seam_wire::{EnvelopeLimits, Hello, Receiving, Reject, Run, Sink, Window};
 
 use super::random::Random;
 
@@ -113,8 +112,9 @@ pub(crate) struct Got {
 }
 
 impl Sink for Got {
-    fn slice(&mut self, number: u64, tag: u16, at: Range<usize>) {
-        self.datagrams.push((number, Datagram::copy_from(tag, &self.frame[at]), 1, false));
+    fn run(&mut self, run: Run) {
+        let all = run.views(&self.frame);
+        self.datagrams.extend(all.map(|(number, view)| (number, view.to_datagram(), 1, false)));
     }
 
     fn datagram(

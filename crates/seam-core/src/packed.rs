@@ -1,0 +1,259 @@
+//! Datagrams without envelope, one behind the other in a buffer: cheaper to fill, to hand on and to read than
+//! values of their own.
+
+use std::ops::Range;
+
+use crate::{Datagram, View};
+
+/// For drivers: how datagrams without envelope lie one behind the other in what was read.
+///
+/// [`Framing::Entry`] is also how a [`Batch`](crate::Batch) keeps them, so that a link writes them as they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Framing {
+    /// The entries of a DATA frame of `docs/wire.md`, of flags 32 (a tag follows) and 128 (no payload) alone:
+    /// flags, the length as LEB128, the tag in two bytes, big-endian, where there is one, and the payload.
+    Entry,
+    /// The frames of version 1 of `docs/wire.md`: four bytes of size, big-endian, which is 4 and the payload's, two
+    /// of version, two of tag, and the payload.
+    Header,
+}
+
+/// Where a datagram lies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spot {
+    tag: u16,
+    absent: bool,
+    start: usize,
+    /// Where the next one begins.
+    pub(crate) end: usize,
+}
+
+/// Of an entry's flags: a tag other than 0 stands before the payload.
+const TAGGED: u8 = 32;
+/// Of an entry's flags: there is no payload.
+const ABSENT: u8 = 128;
+
+impl Framing {
+    /// The `count` datagrams that lie one behind the other from `offset` on.
+    ///
+    /// # Panics
+    ///
+    /// If they do not, once they are read.
+    pub fn views(
+        self,
+        bytes: &[u8],
+        offset: usize,
+        count: usize,
+    ) -> impl Iterator<Item = View<'_>> {
+        Spots { framing: self, bytes, offset, left: count }
+    }
+
+    /// Where the datagram begins that is the `count`th after the one at `offset`.
+    ///
+    /// # Panics
+    ///
+    /// If there are fewer.
+    #[must_use]
+    pub fn skip(self, bytes: &[u8], offset: usize, count: usize) -> usize {
+        (0..count).fold(offset, |offset, _| self.read(bytes, offset).end)
+    }
+
+    /// The datagram that begins at `at`.
+    ///
+    /// # Panics
+    ///
+    /// If none does.
+    #[inline]
+    pub(crate) fn read(self, bytes: &[u8], at: usize) -> Spot {
+        match (self, &bytes[at..]) {
+            (Self::Entry, [0, length @ 0..0x80, ..]) => {
+                let start = at + 2;
+                Spot { tag: 0, absent: false, start, end: start + usize::from(*length) }
+            }
+            (Self::Entry, _) => entry(bytes, at),
+            (Self::Header, [a, b, c, d, _, _, tag, tag_low, ..]) => {
+                let size = u32::from_be_bytes([*a, *b, *c, *d]);
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                let tag = u16::from_be_bytes([*tag, *tag_low]);
+                Spot { tag, absent: false, start: at + 8, end: at + 4 + size }
+            }
+            (Self::Header, _) => panic!("no header at {at}"),
+        }
+    }
+}
+
+fn entry(bytes: &[u8], at: usize) -> Spot {
+    let flags = bytes[at];
+    let (mut start, mut length, mut shift) = (at + 1, 0, 0);
+    loop {
+        let byte = bytes[start];
+        start += 1;
+        length |= usize::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    let end = start + length;
+    let tagged = flags & TAGGED != 0;
+    let tag = if tagged { u16::from_be_bytes([bytes[start], bytes[start + 1]]) } else { 0 };
+    let start = if tagged { start + 2 } else { start };
+    Spot { tag, absent: flags & ABSENT != 0, start, end }
+}
+
+impl Spot {
+    #[inline]
+    pub(crate) fn view(self, bytes: &[u8]) -> View<'_> {
+        let payload = if self.absent { None } else { Some(&bytes[self.payload()]) };
+        View { tag: self.tag, payload, shared: None, envelope: None }
+    }
+
+    pub(crate) fn payload(self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    pub(crate) fn tag(self) -> u16 {
+        self.tag
+    }
+}
+
+/// Entries that were written here, and where every so many of them stand.
+#[derive(Default)]
+pub(crate) struct Packed {
+    bytes: Vec<u8>,
+    len: usize,
+    end: Mark,
+    marks: Vec<Mark>,
+}
+
+/// A place between two entries, and what is before it.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Mark {
+    pub(crate) offset: usize,
+    /// Bytes of payload.
+    pub(crate) size: usize,
+    /// Entries with a tag.
+    pub(crate) tagged: usize,
+}
+
+/// A mark for so many entries: whoever seeks one reads fewer.
+const EVERY: usize = 64;
+
+impl Packed {
+    #[inline]
+    pub(crate) fn push(&mut self, tag: u16, payload: &[u8]) {
+        self.mark();
+        let (size, from) = (payload.len(), self.bytes.len());
+        match (<&[u8; Datagram::INLINE]>::try_from(payload), u8::try_from(size)) {
+            // The most common ones in a single move of known size.
+            (Ok(full), Ok(length)) if tag == 0 => {
+                let mut entry = [0; 2 + Datagram::INLINE];
+                entry[1] = length;
+                entry[2..].copy_from_slice(full);
+                self.bytes.extend_from_slice(&entry);
+            }
+            (_, Ok(length @ 0..0x80)) if tag == 0 => {
+                self.bytes.extend_from_slice(&[0, length]);
+                self.bytes.extend_from_slice(payload);
+            }
+            _ => {
+                self.head(0, tag, size);
+                self.bytes.extend_from_slice(payload);
+            }
+        }
+        self.end.offset += self.bytes.len() - from;
+        self.end.size += size;
+    }
+
+    /// Appends a datagram without payload.
+    pub(crate) fn push_absent(&mut self, tag: u16) {
+        self.mark();
+        self.head(ABSENT, tag, 0);
+        self.end.offset = self.bytes.len();
+    }
+
+    #[inline]
+    fn mark(&mut self) {
+        if self.len.is_multiple_of(EVERY) {
+            self.marks.push(self.end);
+        }
+        self.len += 1;
+    }
+
+    fn head(&mut self, flags: u8, tag: u16, size: usize) {
+        let tagged = tag != 0;
+        self.end.tagged += usize::from(tagged);
+        self.bytes.push(flags | if tagged { TAGGED } else { 0 });
+        let mut length = size + if tagged { 2 } else { 0 };
+        while let (low, 1..) = (length & 0x7f, length >> 7) {
+            self.bytes.push(0x80 | u8::try_from(low).unwrap_or(0));
+            length >>= 7;
+        }
+        self.bytes.push(u8::try_from(length).unwrap_or(0));
+        if tagged {
+            self.bytes.extend_from_slice(&tag.to_be_bytes());
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where the entry at `at` begins; the end where there are no more.
+    pub(crate) fn seek(&self, at: usize) -> Mark {
+        if at >= self.len {
+            return self.end;
+        }
+        let mut mark = self.marks[at / EVERY];
+        for _ in 0..at % EVERY {
+            let spot = Framing::Entry.read(&self.bytes, mark.offset);
+            mark.offset = spot.end;
+            mark.size += spot.payload().len();
+            mark.tagged += usize::from(spot.tag != 0);
+        }
+        mark
+    }
+
+    pub(crate) fn spot(&self, at: usize) -> Spot {
+        Framing::Entry.read(&self.bytes, self.seek(at).offset)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.marks.clear();
+        (self.len, self.end) = (0, Mark::default());
+    }
+}
+
+/// Reads one after the other.
+pub(crate) struct Spots<'a> {
+    pub(crate) framing: Framing,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) offset: usize,
+    pub(crate) left: usize,
+}
+
+impl<'a> Iterator for Spots<'a> {
+    type Item = View<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<View<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let spot = self.framing.read(self.bytes, self.offset);
+        self.offset = spot.end;
+        Some(spot.view(self.bytes))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
