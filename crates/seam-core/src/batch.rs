@@ -22,9 +22,9 @@ use crate::{Confirmation, Datagram, Datagrams, Error, Fate, SendError, View};
 #[derive(Default)]
 pub struct Batch {
     content: Datagrams,
-    /// How many at the front were admitted, and what the others are in bytes.
+    /// How many at the front were admitted, and their bytes.
     head: usize,
-    bytes: usize,
+    gone: usize,
     pub(crate) rejected: Vec<(u32, SendError)>,
     ticket: Span,
 }
@@ -48,11 +48,6 @@ impl Batch {
     /// Appends a datagram.
     #[inline]
     pub fn push(&mut self, datagram: Datagram) {
-        self.bytes += if datagram.has_envelope() {
-            datagram.view().size()
-        } else {
-            datagram.payload().map_or(0, <[u8]>::len)
-        };
         self.content.push(datagram);
     }
 
@@ -60,7 +55,6 @@ impl Batch {
     /// less than 8 KiB: it is written once, as a link writes it.
     #[inline]
     pub fn push_bytes(&mut self, tag: u16, payload: &[u8]) {
-        self.bytes += payload.len();
         self.content.push_bytes(tag, payload);
     }
 
@@ -84,7 +78,7 @@ impl Batch {
     /// Bytes of payload, keys and headers in it, as credit counts them.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.content.total() - self.gone
     }
 
     /// The datagrams not yet admitted, in order.
@@ -187,8 +181,8 @@ impl Batch {
         self.extend_ticket(count, first);
         let from = self.head;
         self.head += count;
-        self.bytes -= match self.head == self.content.len() {
-            true => self.bytes,
+        self.gone += match self.head == self.content.len() {
+            true => self.bytes(),
             false => self.content.size(from..self.head),
         };
         from
@@ -203,13 +197,13 @@ impl Batch {
 
     fn reset(&mut self) {
         self.content.clear();
-        (self.head, self.bytes) = (0, 0);
+        (self.head, self.gone) = (0, 0);
     }
 }
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("len", &self.len()).field("bytes", &self.bytes).finish()
+        f.debug_struct("Batch").field("len", &self.len()).field("bytes", &self.bytes()).finish()
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Datagrams {
     packed: Packed,
     /// All of them, where one is not of that kind; `packed` is then empty.
     items: Vec<Datagram>,
+    /// Bytes of `items`.
+    items_size: usize,
     longest: usize,
     /// Whether one of them has no payload, or an empty one.
     hollow: bool,
@@ -67,12 +69,15 @@ impl Datagrams {
 
     fn push_item(&mut self, datagram: Datagram) {
         if !self.packed.is_empty() {
+            self.items_size = self.packed.size();
             self.items.extend(
                 self.views(0..self.packed.len()).map(View::to_datagram).collect::<Vec<_>>(),
             );
             self.packed.clear();
         }
-        self.note(datagram.view().size());
+        let size = datagram.view().size();
+        self.note(size);
+        self.items_size += size;
         self.hollow |= datagram.payload().is_none_or(<[u8]>::is_empty);
         self.enveloped |= datagram.has_envelope();
         self.items.push(datagram);
@@ -123,6 +128,12 @@ impl Datagrams {
             Some(datagram) => datagram.clone(),
             None => self.view(place).to_datagram(),
         }
+    }
+
+    /// Bytes of all of them.
+    #[inline]
+    pub(crate) fn total(&self) -> usize {
+        self.packed.size() + self.items_size
     }
 
     /// Bytes of payload, keys and headers of these places, as credit counts them.
@@ -178,7 +189,7 @@ impl Datagrams {
     pub fn clear(&mut self) {
         self.packed.clear();
         self.items.clear();
-        (self.longest, self.hollow, self.enveloped) = (0, false, false);
+        (self.items_size, self.longest, self.hollow, self.enveloped) = (0, 0, false, false);
     }
 }
 

@@ -77,7 +77,9 @@ pub(crate) static FIRST: Note =
 pub struct Deliveries {
     items: Vec<Datagram>,
     /// Where the driver lends what it holds itself; `items` is then empty.
-    lent: Option<Lending>,
+    shared: Option<(Arc<Datagrams>, Range<usize>)>,
+    /// Where that lies one behind the other; `items` and `shared` are then empty.
+    stretch: Option<Stretch>,
     notes: Vec<(u32, Note)>,
     next: usize,
     /// Whether lending must look: some may have expired, or were taken already.
@@ -90,12 +92,15 @@ pub struct Deliveries {
     unpublished: bool,
 }
 
-/// What a driver lends until it is published.
-enum Lending {
-    /// Some of what was admitted together, each by itself.
-    Items(Arc<Datagrams>, Range<usize>),
-    /// Datagrams one behind the other.
-    Packed { buffer: Buffer, framing: Framing, next: usize, count: usize, current: Spot },
+/// Datagrams one behind the other, read one after the other.
+struct Stretch {
+    buffer: Buffer,
+    framing: Framing,
+    /// Where the next one begins.
+    next: usize,
+    count: usize,
+    /// The one that was lent last.
+    current: Spot,
 }
 
 enum Buffer {
@@ -126,14 +131,20 @@ impl Deliveries {
     /// counted and passed over.
     #[inline]
     pub fn lend(&mut self) -> Option<Lent<'_>> {
+        let Some(stretch) = &mut self.stretch else { return self.lend_item() };
+        if self.next >= stretch.count {
+            return None;
+        }
+        stretch.step();
+        let at = self.next;
+        self.next += 1;
+        Some(Lent { index: count(at), deliveries: self })
+    }
+
+    fn lend_item(&mut self) -> Option<Lent<'_>> {
         while self.next < self.count() {
             let at = self.next;
             self.next += 1;
-            if let Some(Lending::Packed { buffer, framing, next, current, .. }) = &mut self.lent {
-                *current = framing.read(buffer.bytes(), *next);
-                *next = current.end;
-                return Some(Lent { index: count(at), deliveries: self });
-            }
             if !(self.sparse && self.skips(at)) {
                 return Some(Lent { index: count(at), deliveries: self });
             }
@@ -144,12 +155,12 @@ impl Deliveries {
     /// The datagrams not yet lent, in order, to look at before settling them as a whole.
     pub fn views(&self) -> impl Iterator<Item = View<'_>> {
         let places = self.next..self.count();
-        let (spots, places) = match &self.lent {
-            Some(Lending::Packed { buffer, framing, next, .. }) => {
+        let (spots, places) = match &self.stretch {
+            Some(Stretch { buffer, framing, next, .. }) => {
                 let (bytes, offset, left) = (buffer.bytes(), *next, places.len());
                 (Some(Spots { framing: *framing, bytes, offset, left }), 0..0)
             }
-            _ => (None, places),
+            None => (None, places),
         };
         let items = places.filter(|at| !self.is_gone(*at)).map(|at| self.view(at));
         spots.into_iter().flatten().chain(items)
@@ -174,7 +185,7 @@ impl Deliveries {
         }
         let len = self.count();
         // Before the driver learns of it, so that it may use its memory again.
-        self.lent = None;
+        self.unshare();
         self.next = self.count();
         let Some(board) = &self.board else { return };
         let (mut acked, mut dropped) = (0u32, 0u32);
@@ -250,12 +261,13 @@ impl Deliveries {
             places.start <= places.end && places.end <= content.len(),
             "{places:?} is not in it"
         );
-        self.lent = Some(match content.packed().map(|packed| packed.seek(places.start).offset) {
-            None => Lending::Items(content, places),
-            Some(offset) => {
-                Lending::packed(Buffer::Admitted(content), Framing::Entry, offset, places.len())
+        match content.packed().map(|packed| packed.seek(places.start).offset) {
+            None => self.shared = Some((content, places)),
+            Some(next) => {
+                let (framing, count) = (Framing::Entry, places.len());
+                self.lend_stretch(Buffer::Admitted(content), framing, next, count);
             }
-        });
+        }
     }
 
     /// For drivers: brings all deliveries at once, first attempts without envelope, as they lie in what was read:
@@ -265,7 +277,11 @@ impl Deliveries {
     ///
     /// If they are not there, once they are lent.
     pub fn lend_read(&mut self, read: Bytes, framing: Framing, offset: usize, count: usize) {
-        self.lent = Some(Lending::packed(Buffer::Read(read), framing, offset, count));
+        self.lend_stretch(Buffer::Read(read), framing, offset, count);
+    }
+
+    fn lend_stretch(&mut self, buffer: Buffer, framing: Framing, next: usize, count: usize) {
+        self.stretch = Some(Stretch { buffer, framing, next, count, current: Spot::default() });
     }
 
     pub(crate) fn attach(&mut self, shared: &Arc<Shared>, peer: Option<&Arc<Peer>>) {
@@ -348,21 +364,31 @@ impl Deliveries {
     /// How many it was filled with.
     #[inline]
     fn count(&self) -> usize {
-        match &self.lent {
-            None => self.items.len(),
-            Some(Lending::Items(_, places)) => places.len(),
-            Some(Lending::Packed { count, .. }) => *count,
+        match (&self.stretch, &self.shared) {
+            (Some(stretch), _) => stretch.count,
+            (None, Some((_, places))) => places.len(),
+            (None, None) => self.items.len(),
         }
     }
 
     /// The delivery at `at`; of those that lie one behind the other, the one that was lent last.
     #[inline]
     fn view(&self, at: usize) -> View<'_> {
-        match &self.lent {
-            None => self.items[at].view(),
-            Some(Lending::Items(content, places)) => content.view(places.start + at),
-            Some(Lending::Packed { buffer, current, .. }) => current.view(buffer.bytes()),
+        match &self.stretch {
+            Some(stretch) => stretch.current.view(stretch.buffer.bytes()),
+            None => self.item(at),
         }
+    }
+
+    fn item(&self, at: usize) -> View<'_> {
+        match &self.shared {
+            Some((content, places)) => content.view(places.start + at),
+            None => self.items[at].view(),
+        }
+    }
+
+    fn unshare(&mut self) {
+        (self.shared, self.stretch) = (None, None);
     }
 
     fn take(&mut self, index: u32) -> Delivery {
@@ -373,10 +399,10 @@ impl Deliveries {
             Err(_) => None,
         };
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let datagram = match &self.lent {
-            None => std::mem::take(&mut self.items[at]),
-            Some(Lending::Items(content, places)) => content.datagram(places.start + at),
-            Some(Lending::Packed { buffer, current, .. }) => buffer.datagram(*current),
+        let datagram = match (&self.stretch, &self.shared) {
+            (Some(stretch), _) => stretch.buffer.datagram(stretch.current),
+            (None, Some((content, places))) => content.datagram(places.start + at),
+            (None, None) => std::mem::take(&mut self.items[at]),
         };
         let board = self.board.clone().expect("a container that lends has a board");
         Delivery::new(datagram, board, index, note)
@@ -387,7 +413,7 @@ impl Deliveries {
     pub(crate) fn clear(&mut self) {
         self.publish();
         self.items.clear();
-        self.lent = None;
+        self.unshare();
         self.notes.clear();
         self.done.clear();
         self.gone.clear();
@@ -402,9 +428,11 @@ impl Drop for Deliveries {
     }
 }
 
-impl Lending {
-    fn packed(buffer: Buffer, framing: Framing, next: usize, count: usize) -> Self {
-        Self::Packed { buffer, framing, next, count, current: Spot::default() }
+impl Stretch {
+    #[inline]
+    fn step(&mut self) {
+        self.current = self.framing.read(self.buffer.bytes(), self.next);
+        self.next = self.current.end;
     }
 }
 

@@ -66,11 +66,17 @@ impl Framing {
     /// If none does.
     #[inline]
     pub(crate) fn read(self, bytes: &[u8], at: usize) -> Spot {
+        if self == Self::Entry
+            && let Some([0, length @ 0..0x80]) = bytes.get(at..at + 2)
+        {
+            let start = at + 2;
+            return Spot { tag: 0, absent: false, start, end: start + usize::from(*length) };
+        }
+        self.read_any(bytes, at)
+    }
+
+    fn read_any(self, bytes: &[u8], at: usize) -> Spot {
         match (self, &bytes[at..]) {
-            (Self::Entry, [0, length @ 0..0x80, ..]) => {
-                let start = at + 2;
-                Spot { tag: 0, absent: false, start, end: start + usize::from(*length) }
-            }
             (Self::Entry, _) => entry(bytes, at),
             (Self::Header, [a, b, c, d, _, _, tag, tag_low, ..]) => {
                 let size = u32::from_be_bytes([*a, *b, *c, *d]);
@@ -121,14 +127,18 @@ impl Spot {
 /// Entries that were written here, and where every so many of them stand.
 #[derive(Default)]
 pub(crate) struct Packed {
-    bytes: Vec<u8>,
+    /// As long as it ever was; what is behind `used` means nothing.
+    buffer: Vec<u8>,
+    used: usize,
     len: usize,
-    end: Mark,
+    /// Bytes of payload, and entries with a tag.
+    size: usize,
+    tagged: usize,
     marks: Vec<Mark>,
 }
 
 /// A place between two entries, and what is before it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Mark {
     pub(crate) offset: usize,
     /// Bytes of payload.
@@ -139,61 +149,74 @@ pub(crate) struct Mark {
 
 /// A mark for so many entries: whoever seeks one reads fewer.
 const EVERY: usize = 64;
+/// Room that is made at once, in bytes.
+const LEAST: usize = 128;
 
 impl Packed {
     #[inline]
     pub(crate) fn push(&mut self, tag: u16, payload: &[u8]) {
         self.mark();
-        let (size, from) = (payload.len(), self.bytes.len());
-        match (<&[u8; Datagram::INLINE]>::try_from(payload), u8::try_from(size)) {
-            // The most common ones in a single move of known size.
-            (Ok(full), Ok(length)) if tag == 0 => {
-                let mut entry = [0; 2 + Datagram::INLINE];
-                entry[1] = length;
-                entry[2..].copy_from_slice(full);
-                self.bytes.extend_from_slice(&entry);
+        self.size += payload.len();
+        let end = self.used + 2 + payload.len();
+        if let (0, Some([flags, length, room @ ..])) = (tag, self.buffer.get_mut(self.used..end))
+            && let Ok(size @ 0..0x80) = u8::try_from(payload.len())
+        {
+            (*flags, *length) = (0, size);
+            match (
+                <&mut [u8; Datagram::INLINE]>::try_from(&mut *room),
+                <&[u8; _]>::try_from(payload),
+            ) {
+                // The most common length in moves of known size.
+                (Ok(room), Ok(full)) => *room = *full,
+                _ => room.copy_from_slice(payload),
             }
-            (_, Ok(length @ 0..0x80)) if tag == 0 => {
-                self.bytes.extend_from_slice(&[0, length]);
-                self.bytes.extend_from_slice(payload);
-            }
-            _ => {
-                self.head(0, tag, size);
-                self.bytes.extend_from_slice(payload);
-            }
+            self.used = end;
+        } else {
+            self.put_head(0, tag, payload.len());
+            self.put(payload);
         }
-        self.end.offset += self.bytes.len() - from;
-        self.end.size += size;
     }
 
     /// Appends a datagram without payload.
     pub(crate) fn push_absent(&mut self, tag: u16) {
         self.mark();
-        self.head(ABSENT, tag, 0);
-        self.end.offset = self.bytes.len();
+        self.put_head(ABSENT, tag, 0);
     }
 
     #[inline]
     fn mark(&mut self) {
         if self.len.is_multiple_of(EVERY) {
-            self.marks.push(self.end);
+            self.marks.push(self.end());
         }
         self.len += 1;
     }
 
-    fn head(&mut self, flags: u8, tag: u16, size: usize) {
+    fn end(&self) -> Mark {
+        Mark { offset: self.used, size: self.size, tagged: self.tagged }
+    }
+
+    fn put_head(&mut self, flags: u8, tag: u16, size: usize) {
         let tagged = tag != 0;
-        self.end.tagged += usize::from(tagged);
-        self.bytes.push(flags | if tagged { TAGGED } else { 0 });
+        self.tagged += usize::from(tagged);
+        self.put(&[flags | if tagged { TAGGED } else { 0 }]);
         let mut length = size + if tagged { 2 } else { 0 };
         while let (low, 1..) = (length & 0x7f, length >> 7) {
-            self.bytes.push(0x80 | u8::try_from(low).unwrap_or(0));
+            self.put(&[0x80 | u8::try_from(low).unwrap_or(0)]);
             length >>= 7;
         }
-        self.bytes.push(u8::try_from(length).unwrap_or(0));
+        self.put(&[u8::try_from(length).unwrap_or(0)]);
         if tagged {
-            self.bytes.extend_from_slice(&tag.to_be_bytes());
+            self.put(&tag.to_be_bytes());
         }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let end = self.used + bytes.len();
+        if self.buffer.len() < end {
+            self.buffer.resize(end.next_power_of_two().max(LEAST), 0);
+        }
+        self.buffer[self.used..end].copy_from_slice(bytes);
+        self.used = end;
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -205,17 +228,23 @@ impl Packed {
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.buffer[..self.used]
+    }
+
+    /// Bytes of payload.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 
     /// Where the entry at `at` begins; the end where there are no more.
     pub(crate) fn seek(&self, at: usize) -> Mark {
         if at >= self.len {
-            return self.end;
+            return self.end();
         }
         let mut mark = self.marks[at / EVERY];
         for _ in 0..at % EVERY {
-            let spot = Framing::Entry.read(&self.bytes, mark.offset);
+            let spot = Framing::Entry.read(&self.buffer, mark.offset);
             mark.offset = spot.end;
             mark.size += spot.payload().len();
             mark.tagged += usize::from(spot.tag != 0);
@@ -224,13 +253,13 @@ impl Packed {
     }
 
     pub(crate) fn spot(&self, at: usize) -> Spot {
-        Framing::Entry.read(&self.bytes, self.seek(at).offset)
+        Framing::Entry.read(&self.buffer, self.seek(at).offset)
     }
 
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.used = 0;
         self.marks.clear();
-        (self.len, self.end) = (0, Mark::default());
+        (self.len, self.size, self.tagged) = (0, 0, 0);
     }
 }
 

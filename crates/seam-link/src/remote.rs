@@ -4,6 +4,7 @@
 //! does it at once: a call that sends writes, a call that waits reads, and a task drives when nobody calls. A
 //! connection that is replaced is read by nobody any more the moment the lock is taken.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
@@ -83,6 +84,10 @@ struct State {
 struct Io {
     stream: Box<dyn Stream>,
     buffer: BytesMut,
+    /// Handles of the buffers before it, and of itself: each can be used again once it is the last one.
+    lent: VecDeque<BytesMut>,
+    /// Room that is made for a read.
+    room: usize,
     out: Outgoing,
     flushed: bool,
     group: Group,
@@ -113,8 +118,11 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const ENOUGH: usize = 64 << 10;
 /// What is read in one turn, so that writing gets its own.
 const READ: usize = 1 << 20;
-/// Room that is made for a read.
-const ROOM: usize = 120 << 10;
+/// Room that is made for a read, in bytes: from the least, while little comes at once, to the most.
+const LEAST_ROOM: usize = 8 << 10;
+const MOST_ROOM: usize = 256 << 10;
+/// How many buffers are remembered, to be used again.
+const LENT: usize = 3;
 /// The largest frame that is read: the largest DATA and its header.
 pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
 
@@ -169,6 +177,8 @@ impl Remote {
         let mut io = Io {
             stream,
             buffer,
+            lent: VecDeque::new(),
+            room: LEAST_ROOM,
             out: Outgoing::new(),
             flushed: true,
             group: Group::Default,
@@ -833,6 +843,7 @@ impl State {
                     return;
                 }
                 self.pinged += 1;
+                io.rest();
                 let ping = match self.outbound.iter_mut().find(|outbound| outbound.channel == 0) {
                     Some(outbound) => outbound.ping(),
                     None => Ping { opaque: 1, seen: 0 },
@@ -906,15 +917,46 @@ fn must_be_whole((since, size): (Duration, usize)) -> Duration {
 impl Io {
     /// Reads what there is, once; 0 where there is nothing now.
     fn read(&mut self, cx: &mut Context<'_>) -> Result<usize, Trouble> {
-        if self.buffer.capacity() - self.buffer.len() < ROOM / 4 {
-            self.buffer.reserve(ROOM);
+        if self.buffer.capacity() - self.buffer.len() < self.room / 4 {
+            self.renew();
         }
+        let room = self.buffer.capacity() - self.buffer.len();
         let stream = Pin::new(&mut self.stream);
         match tokio_util::io::poll_read_buf(stream, cx, &mut self.buffer) {
             Poll::Pending => Ok(0),
             Poll::Ready(Ok(0)) => Err(Trouble::Ended),
-            Poll::Ready(Ok(count)) => Ok(count),
+            Poll::Ready(Ok(count)) => {
+                // As much as comes at once; a connection that is mostly idle needs little.
+                if count == room {
+                    self.room = (self.room * 2).min(MOST_ROOM);
+                } else if count < self.room / 8 {
+                    self.room = (self.room / 2).max(LEAST_ROOM);
+                }
+                Ok(count)
+            }
             Poll::Ready(Err(error)) => Err(Trouble::Io(error)),
+        }
+    }
+
+    /// Goes on in another buffer: one that all have let go of, if there is any.
+    fn renew(&mut self) {
+        let room = self.room + self.buffer.len();
+        let free = self.lent.iter_mut().position(|lent| lent.try_reclaim(room));
+        let mut fresh = match free.and_then(|at| self.lent.remove(at)) {
+            Some(free) => free,
+            None => BytesMut::with_capacity(room),
+        };
+        self.lent.truncate(LENT - 1);
+        self.lent.push_front(fresh.split_to(0));
+        fresh.extend_from_slice(&self.buffer);
+        self.buffer = fresh;
+    }
+
+    /// Lets go of memory that a quiet connection does not need.
+    fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            (self.buffer, self.room) = (BytesMut::new(), LEAST_ROOM);
+            self.lent.clear();
         }
     }
 
@@ -922,7 +964,7 @@ impl Io {
     fn make_room(&mut self, whole: usize) {
         let missing = whole - self.buffer.len();
         let room = self.buffer.capacity() - self.buffer.len();
-        let step = missing.min(self.buffer.len().max(ROOM));
+        let step = missing.min(self.buffer.len().max(MOST_ROOM));
         if room < step {
             self.buffer.reserve(step);
         }

@@ -146,8 +146,9 @@ async fn take(receiver: &mut Receiver, program: Program, meter: &mut Meter) -> R
     while tag != LAST && receiver.receive(REFILL, &mut deliveries).await? {
         meter.add(deliveries.len());
         while let Some(lent) = deliveries.lend() {
-            tag = lent.view().tag();
-            let payload = lent.view().payload().unwrap_or_default();
+            let view = lent.view();
+            tag = view.tag();
+            let payload = view.payload().unwrap_or_default();
             black_box((payload[0], payload[payload.len() - 1]));
             if program == Program::Owned {
                 lent.take().ack()?;

@@ -92,11 +92,19 @@ impl Receiving {
                 Some(Ok(payload)) if payload == entry.payload => alike,
                 Some(_) => Some(Err(())),
             };
-            like += 1;
-            content += u64::from(entry.length);
-            size += entry.payload;
-            bytes = entry.rest;
-            numbers.start += 1;
+            // Those behind it that are like it, as far as there is credit for all of them.
+            let again = match entry.payload {
+                payload if payload < 0x80 && wide(payload) == u64::from(entry.length) => {
+                    let most = self.allowed(numbers, content, entry.length);
+                    streak(entry.rest, payload, most)
+                }
+                _ => 0,
+            };
+            like += 1 + wide(again);
+            content += u64::from(entry.length) * (1 + wide(again));
+            size += entry.payload * (1 + again);
+            bytes = entry.rest.get(again * (2 + entry.payload)..).unwrap_or_default();
+            numbers.start += 1 + wide(again);
         }
         self.count(length, like);
         rest.0 = bytes;
@@ -111,6 +119,13 @@ impl Receiving {
             }
         }
         refused
+    }
+
+    /// How many of `numbers` after the first may be begun for certain, if each has this length.
+    fn allowed(&self, numbers: &Range<u64>, content: u64, length: u32) -> usize {
+        let numbers = (numbers.end - numbers.start).min(self.limit_seq + 1 - numbers.start) - 1;
+        let all = u64::from(length) * (numbers + 1);
+        narrow(if content + all <= self.limit_bytes { numbers } else { 0 })
     }
 
     fn count(&mut self, length: u32, count: u64) {
@@ -234,6 +249,12 @@ fn plain(bytes: &[u8]) -> Option<PlainEntry<'_>> {
         return Some(PlainEntry { length: u32::from(*length), payload, rest });
     }
     long_plain(bytes)
+}
+
+/// How many plain datagrams without tag and with payloads of `size` bytes, below 128, `bytes` begins with.
+fn streak(bytes: &[u8], size: usize, most: usize) -> usize {
+    let entries = bytes.chunks_exact(2 + size).take(most);
+    entries.take_while(|entry| entry[0] == 0 && usize::from(entry[1]) == size).count()
 }
 
 fn long_plain(bytes: &[u8]) -> Option<PlainEntry<'_>> {
