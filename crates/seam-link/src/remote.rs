@@ -115,7 +115,7 @@ const FRAME_PACE: u64 = 16;
 /// How long a peer of version 1 that says no more may still be told something.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is worth a write of its own, in bytes, while more may come.
-const ENOUGH: usize = 64 << 10;
+const ENOUGH: usize = 128 << 10;
 /// What is read in one turn, so that writing gets its own.
 const READ: usize = 1 << 20;
 /// Room that is made for a read, in bytes: from the least, while little comes at once, to the most.
