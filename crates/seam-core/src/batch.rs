@@ -124,7 +124,11 @@ impl Batch {
             std::mem::swap(&mut self.content, into);
             self.reset();
         } else {
-            into.extend(self.admit(count, first));
+            let from = self.advance(count, first);
+            self.content.move_to(from..from + count, into);
+            if self.is_empty() {
+                self.reset();
+            }
         }
     }
 

@@ -177,6 +177,20 @@ impl Datagrams {
         (!self.packed.is_empty()).then_some(&self.packed)
     }
 
+    /// Moves these places to the end of `into`; what is left there means nothing.
+    pub(crate) fn move_to(&mut self, places: Range<usize>, into: &mut Self) {
+        if self.packed.is_empty() {
+            into.extend(self.items[places].iter_mut().map(std::mem::take));
+            return;
+        }
+        for view in self.views(places) {
+            match view.payload() {
+                Some(payload) => into.push_bytes(view.tag(), payload),
+                None => into.push(view.to_datagram()),
+            }
+        }
+    }
+
     /// Takes the datagram at `place` out; what is left there means nothing.
     pub(crate) fn take(&mut self, place: usize) -> Datagram {
         match self.items.get_mut(place) {

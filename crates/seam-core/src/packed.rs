@@ -72,6 +72,12 @@ impl Framing {
             let start = at + 2;
             return Spot { tag: 0, absent: false, start, end: start + usize::from(*length) };
         }
+        if self == Self::Entry
+            && let Some([0, low, high @ 0..0x80]) = bytes.get(at..at + 3)
+        {
+            let (start, length) = (at + 3, usize::from(low & 0x7f) | usize::from(*high) << 7);
+            return Spot { tag: 0, absent: false, start, end: start + length };
+        }
         self.read_any(bytes, at)
     }
 
@@ -172,9 +178,16 @@ impl Packed {
             }
             self.used = end;
         } else {
-            self.put_head(0, tag, payload.len());
-            self.put(payload);
+            self.push_any(tag, payload);
         }
+    }
+
+    fn push_any(&mut self, tag: u16, payload: &[u8]) {
+        match (u8::try_from(payload.len() >> 7), u8::try_from(payload.len() & 0x7f)) {
+            (Ok(high @ 1..0x80), Ok(low)) if tag == 0 => self.put(&[0, 0x80 | low, high]),
+            _ => self.put_head(0, tag, payload.len()),
+        }
+        self.put(payload);
     }
 
     /// Appends a datagram without payload.
@@ -210,6 +223,7 @@ impl Packed {
         }
     }
 
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         let end = self.used + bytes.len();
         if self.buffer.len() < end {

@@ -453,9 +453,11 @@ impl Harvester for Feed {
             }
             return;
         }
-        if board.mark() {
-            lock(&self.marked).push(board.token());
+        // Whoever marked it before has said so, and the verdict is found with that one.
+        if !board.mark() {
+            return;
         }
+        lock(&self.marked).push(board.token());
         if self.retired.load(Ordering::SeqCst) {
             return self.harvest(|_| {});
         }

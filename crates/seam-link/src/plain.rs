@@ -4,6 +4,7 @@
 //! is sent on the next one: the other end drops a datagram that came in part.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
@@ -170,17 +171,18 @@ impl Plain {
     pub(crate) fn written(&mut self, written: u64) {
         while self.flight.front().is_some_and(|(_, _, end)| *end <= written) {
             if let Some((parcel, _, _)) = self.flight.pop_front() {
-                let count = parcel.range.len();
-                self.tell(&parcel, count);
+                let Parcel { token, place: first, range, content, .. } = parcel;
+                // Before the distributor hears of it, so that it may use the memory again.
+                drop(content);
+                self.tell(token, first..first + place(range.len()));
             }
         }
     }
 
-    fn tell(&self, parcel: &Parcel, count: usize) {
-        let places = parcel.place..parcel.place + place(count);
+    fn tell(&self, token: u64, places: Range<u32>) {
         if !places.is_empty() {
-            self.member.received(parcel.token, places.clone());
-            self.member.done(parcel.token, places);
+            self.member.received(token, places.clone());
+            self.member.done(token, places);
         }
     }
 
@@ -195,9 +197,9 @@ impl Plain {
                 end <= written
             });
             let whole = whole.count();
-            self.tell(&parcel, whole);
-            let rest = parcel.place + place(whole)..parcel.place + place(parcel.range.len());
-            self.member.give_back(parcel.token, rest);
+            let (first, end) = (parcel.place, parcel.place + place(parcel.range.len()));
+            self.tell(parcel.token, first..first + place(whole));
+            self.member.give_back(parcel.token, first + place(whole)..end);
         }
         let _ = self.member.lose();
         self.feed.retire();

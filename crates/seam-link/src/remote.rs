@@ -117,12 +117,12 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is worth a write of its own, in bytes, while more may come.
 const ENOUGH: usize = 128 << 10;
 /// What is read in one turn, so that writing gets its own.
-const READ: usize = 1 << 20;
+const READ: usize = 256 << 10;
 /// Room that is made for a read, in bytes: from the least, while little comes at once, to the most.
 const LEAST_ROOM: usize = 8 << 10;
 const MOST_ROOM: usize = 256 << 10;
 /// How many buffers are remembered, to be used again.
-const LENT: usize = 3;
+const LENT: usize = 4;
 /// The largest frame that is read: the largest DATA and its header.
 pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
 
