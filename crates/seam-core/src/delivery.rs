@@ -104,8 +104,9 @@ impl Delivery {
     /// # Errors
     ///
     /// [`Error::LeaseLost`], with the delivery given back.
-    pub fn ack(self) -> Result<(), SettleError> {
-        self.settle(Verdict::Ack)
+    #[inline]
+    pub fn ack(mut self) -> Result<(), SettleError> {
+        self.duty.done().map_err(|error| SettleError::new(self, error))
     }
 
     /// Asks for it again, not before `after`.
@@ -263,8 +264,20 @@ impl Duty {
     /// # Errors
     ///
     /// [`Error::LeaseLost`], with the duty given back.
-    pub fn ack(self) -> Result<(), SettleError<Self>> {
-        self.settle(&Verdict::Ack)
+    pub fn ack(mut self) -> Result<(), SettleError<Self>> {
+        self.done().map_err(|error| SettleError::new(self, error))
+    }
+
+    /// Acknowledges it; it is over then, unless that was refused.
+    #[inline]
+    fn done(&mut self) -> Result<(), Error> {
+        let board = self.board.as_ref().ok_or(Error::LeaseLost)?;
+        board.done(self.index)?;
+        if let Some(shared) = board.shared() {
+            add(&shared.events.counters().acked, 1u64);
+        }
+        self.board = None;
+        Ok(())
     }
 
     /// Asks for the datagram again, not before `after`.

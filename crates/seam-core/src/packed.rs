@@ -66,36 +66,34 @@ impl Framing {
     /// If none does.
     #[inline]
     pub(crate) fn read(self, bytes: &[u8], at: usize) -> Spot {
-        if self == Self::Entry
-            && let Some([0, length @ 0..0x80]) = bytes.get(at..at + 2)
-        {
-            let start = at + 2;
-            return Spot { tag: 0, absent: false, start, end: start + usize::from(*length) };
-        }
-        if self == Self::Entry
-            && let Some([0, low, high @ 0..0x80]) = bytes.get(at..at + 3)
-        {
-            let (start, length) = (at + 3, usize::from(low & 0x7f) | usize::from(*high) << 7);
-            return Spot { tag: 0, absent: false, start, end: start + length };
-        }
-        self.read_any(bytes, at)
-    }
-
-    fn read_any(self, bytes: &[u8], at: usize) -> Spot {
-        match (self, &bytes[at..]) {
-            (Self::Entry, _) => entry(bytes, at),
-            (Self::Header, [a, b, c, d, _, _, tag, tag_low, ..]) => {
-                let size = u32::from_be_bytes([*a, *b, *c, *d]);
-                let size = usize::try_from(size).unwrap_or(usize::MAX);
-                let tag = u16::from_be_bytes([*tag, *tag_low]);
-                Spot { tag, absent: false, start: at + 8, end: at + 4 + size }
-            }
-            (Self::Header, _) => panic!("no header at {at}"),
+        match self {
+            Self::Entry => entry(bytes, at),
+            Self::Header => header(bytes, at),
         }
     }
 }
 
+#[inline]
+fn header(bytes: &[u8], at: usize) -> Spot {
+    let Some(&[a, b, c, d, _, _, tag, tag_low]) = bytes[at..].first_chunk() else {
+        panic!("no header at {at}")
+    };
+    let size = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+    let tag = u16::from_be_bytes([tag, tag_low]);
+    Spot { tag, absent: false, start: at + 8, end: at + 4 + size }
+}
+
+#[inline]
 fn entry(bytes: &[u8], at: usize) -> Spot {
+    let (start, length) = match bytes[at..] {
+        [0, length @ 0..0x80, ..] => (at + 2, usize::from(length)),
+        [0, low, high @ 0..0x80, ..] => (at + 3, usize::from(low & 0x7f) | usize::from(high) << 7),
+        _ => return any_entry(bytes, at),
+    };
+    Spot { tag: 0, absent: false, start, end: start + length }
+}
+
+fn any_entry(bytes: &[u8], at: usize) -> Spot {
     let flags = bytes[at];
     let (mut start, mut length, mut shift) = (at + 1, 0, 0);
     loop {

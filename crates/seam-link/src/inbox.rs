@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seam_core::driver::{Board, Framing, Harvest, Harvester};
-use seam_core::{Datagram, Deliveries, Error, Event, Events, Note, Peer};
+use seam_core::{Datagram, Deliveries, Error, Event, Events, Note, Peer, View};
 use seam_wire::Run;
 use slab::Slab;
 
@@ -806,34 +806,60 @@ fn split(
     run: &mut Run,
     max: usize,
 ) -> Option<(Run, Sizes)> {
-    let each = |run: &Run| {
-        let views = framing.views(frame, run.at.start, run.count);
-        views.map(|view| view.size())
-    };
-    let whole =
-        run.count <= max && seat.in_hand_bytes.saturating_add(run.size) <= seat.credit_bytes;
-    let mut taken = run.clone();
-    if !whole {
-        (taken.count, taken.size) = (0, 0);
-        for size in each(run).take(max) {
-            let alone = seat.in_hand == 0 && taken.count == 0;
-            if !alone && seat.in_hand_bytes + taken.size + size > seat.credit_bytes {
-                break;
-            }
-            taken.count += 1;
-            taken.size += size;
-        }
-        taken.at.end = framing.skip(frame, run.at.start, taken.count);
+    let each = || framing.views(frame, run.at.start, run.count).map(View::size);
+    let (count, size) = fitting(seat, run, max, each());
+    if count == 0 {
+        return None;
     }
-    run.first += number(taken.count);
-    run.count -= taken.count;
-    run.size -= taken.size;
-    run.at.start = taken.at.end;
-    let sizes = match taken.alike {
+    let sizes = match run.alike {
         Some(size) => Sizes::Alike(size),
-        None => Sizes::Each(each(&taken).collect()),
+        None => Sizes::Each(each().take(count).collect()),
     };
-    (taken.count > 0).then_some((taken, sizes))
+    let end = if count == run.count { run.at.end } else { behind(framing, frame, run, count) };
+    let taken = Run { count, size, at: run.at.start..end, ..run.clone() };
+    run.first += number(count);
+    run.count -= count;
+    run.size -= size;
+    run.at.start = end;
+    Some((taken, sizes))
+}
+
+/// How many of a run fit what a seat may have in hand, up to `max`, and their bytes.
+fn fitting(
+    seat: &Seat,
+    run: &Run,
+    max: usize,
+    each: impl Iterator<Item = usize>,
+) -> (usize, usize) {
+    let max = max.min(run.count);
+    let room = seat.credit_bytes.saturating_sub(seat.in_hand_bytes);
+    if max == run.count && run.size <= room {
+        return (run.count, run.size);
+    }
+    let alone = usize::from(seat.in_hand == 0);
+    if let Some(size) = run.alike {
+        let count = room.checked_div(size).unwrap_or(max).max(alone).min(max);
+        return (count, count * size);
+    }
+    let (mut count, mut total) = (0, 0);
+    for size in each.take(max) {
+        if count >= alone && total + size > room {
+            break;
+        }
+        (count, total) = (count + 1, total + size);
+    }
+    (count, total)
+}
+
+/// Where the `count`th datagram of a run ends.
+fn behind(framing: Framing, frame: &[u8], run: &Run, count: usize) -> usize {
+    let start = run.at.start;
+    let stride = framing.skip(frame, start, 1) - start;
+    // Where payloads are alike, an entry has one of two lengths: with a tag, or without.
+    if run.alike.is_some() && stride * run.count == run.at.len() {
+        return start + stride * count;
+    }
+    framing.skip(frame, start, count)
 }
 
 fn index(place: u32) -> usize {

@@ -16,6 +16,7 @@ pub const MAX_PAYLOAD: usize = 100_000_000;
 /// # Errors
 ///
 /// [`WireError::Malformed`] for an empty payload, [`WireError::TooLarge`] above [`MAX_PAYLOAD`].
+#[inline]
 pub fn header(tag: u16, length: usize) -> Result<[u8; Header::SIZE], WireError> {
     if length == 0 {
         return Err(WireError::malformed(
