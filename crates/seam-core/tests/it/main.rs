@@ -8,6 +8,7 @@
 mod allocations;
 mod conformance;
 mod credit;
+mod datagrams;
 mod dead_letter;
 mod endpoint;
 mod envelope;
