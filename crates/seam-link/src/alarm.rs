@@ -19,6 +19,8 @@ pub(crate) struct Alarm {
     busy: AtomicUsize,
     /// Whether it rang since somebody began to look.
     noted: AtomicBool,
+    /// Whether the task that drives was asked to look after everything, and nobody has since.
+    called: AtomicBool,
 }
 
 impl Alarm {
@@ -35,20 +37,44 @@ impl Alarm {
         self.noted.store(false, Ordering::SeqCst);
     }
 
+    /// Somebody does all that whoever drives would do.
+    pub(crate) fn answered(&self) {
+        self.called.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether whoever drives has something to look for.
+    pub(crate) fn calls(&self) -> bool {
+        self.noted.load(Ordering::SeqCst) || self.called.load(Ordering::SeqCst)
+    }
+
+    /// Whether a call that waits has something to look for, which whoever drives is not about to do.
+    pub(crate) fn invites(&self) -> bool {
+        self.noted.load(Ordering::SeqCst) && !self.called.load(Ordering::SeqCst)
+    }
+
+    /// Wakes whoever waits, and the task that drives, to look after everything.
+    pub(crate) fn rouse(&self) {
+        self.called.store(true, Ordering::SeqCst);
+        self.ring_loud();
+    }
+
     /// Wakes whoever drives.
-    pub(crate) fn ring_loud(&self) {
+    fn ring_loud(&self) {
         let waiter = lock(&self.waiter).take();
         if let Some((_, waiter)) = waiter {
             waiter.wake();
         }
-        let driver = lock(&self.driver).take();
-        if let Some(driver) = driver {
-            driver.wake();
+        self.wake_driver();
+    }
+
+    /// Asks the task that drives to look after everything, and nobody else.
+    pub(crate) fn call_driver(&self) {
+        if !self.called.swap(true, Ordering::SeqCst) {
+            self.wake_driver();
         }
     }
 
-    /// Wakes the task that drives, and nobody else.
-    pub(crate) fn call_driver(&self) {
+    fn wake_driver(&self) {
         let driver = lock(&self.driver).take();
         if let Some(driver) = driver {
             driver.wake();

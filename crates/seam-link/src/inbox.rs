@@ -368,15 +368,20 @@ impl Feed {
 
     /// Takes over every verdict given since the last call.
     pub(crate) fn harvest(&self, mut told: impl FnMut(Outcome)) {
-        let marked = std::mem::take(&mut *lock(&self.marked));
+        let mut marked = std::mem::take(&mut *lock(&self.marked));
         if marked.is_empty() {
             return;
         }
         let Some(inbox) = self.inbox.upgrade() else { return };
         let mut state = lock(&inbox.state);
-        for token in &marked {
-            state.harvest(*token, &mut told);
+        for token in marked.drain(..) {
+            state.harvest(token, &mut told);
         }
+        let mut list = lock(&self.marked);
+        if list.capacity() == 0 {
+            *list = marked;
+        }
+        drop(list);
         if self.retired.load(Ordering::SeqCst) {
             state.forget_feed(self.index);
         }

@@ -197,6 +197,17 @@ impl Waiting {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let Some(remote) = &self.remote else { return poll(cx) };
+        if !remote.alarm.invites() {
+            let polled = poll(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            remote.alarm.set_waiter(self.call, cx.waker());
+            // Whoever rang before that found nobody here.
+            if !remote.alarm.invites() {
+                return Poll::Pending;
+            }
+        }
         let (proxy, waker) = self.proxy.get_or_insert_with(|| {
             let call = Mutex::new(cx.waker().clone());
             let proxy = Arc::new(Proxy { looking: AtomicBool::new(false), call });

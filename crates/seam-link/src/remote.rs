@@ -188,7 +188,7 @@ impl Remote {
             }
         }
         drop(state);
-        self.alarm.ring_loud();
+        self.alarm.rouse();
     }
 
     /// Ready once the connection that stands now has ended; why it is not to be dialled again, if so.
@@ -237,7 +237,7 @@ impl Remote {
                 self.ended.notify_waiters();
             }
         }
-        self.alarm.ring_loud();
+        self.alarm.rouse();
     }
 
     /// Its receivers have come or gone.
@@ -312,11 +312,14 @@ impl Remote {
                 _ if wanted & By::Sender.bit() != 0 => By::Sender,
                 _ => By::Waiter,
             };
-            let mut cx = Context::from_waker(&waker);
+            if by != By::Waiter {
+                self.alarm.answered();
+            }
+            let (stood, mut cx) = (state.io.is_some(), Context::from_waker(&waker));
             if let Err(error) = state.work(self, by, &mut cx) {
                 state.fail(&self.shared, error);
             }
-            if state.io.is_none() {
+            if stood && state.io.is_none() {
                 self.ended.notify_waiters();
                 self.alarm.call_driver();
             }
@@ -329,6 +332,15 @@ impl Remote {
         std::future::poll_fn(|cx| {
             loop {
                 self.alarm.set_driver(cx.waker());
+                let waits = match &mut sleep {
+                    Some((_, timer)) => timer.as_mut().poll(cx).is_pending(),
+                    None => false,
+                };
+                // Whoever was faster has looked after everything.
+                if waits && !self.alarm.calls() && self.wanted.load(Ordering::SeqCst) == 0 {
+                    return Poll::Pending;
+                }
+                sleep = sleep.take_if(|_| waits);
                 let due = {
                     let mut state = lock(&self.state);
                     self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
@@ -345,18 +357,10 @@ impl Remote {
                     }
                     state.due(&self.shared)
                 };
-                if self.wanted.load(Ordering::SeqCst) != 0 {
-                    continue;
-                }
                 let now = self.shared.clock().now();
                 if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
                     sleep = Some((due, self.shared.clock().sleep(due.saturating_sub(now))));
                 }
-                let Some((_, timer)) = &mut sleep else { return Poll::Pending };
-                if timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                sleep = None;
             }
         })
         .await;
@@ -442,6 +446,9 @@ impl State {
         }
         self.read(remote, cx)?;
         let Some(io) = &mut self.io else { return Ok(()) };
+        if self.outbound.iter().all(Outbound::is_received) {
+            remote.idle.store(true, Ordering::Relaxed);
+        }
         if by == By::Waiter {
             let late = io.out.pending() > 0
                 || remote.gathered.load(Ordering::Relaxed) > 0
@@ -453,34 +460,44 @@ impl State {
             return Ok(());
         }
         remote.gathered.store(0, Ordering::Relaxed);
+        self.write(remote, by, cx)?;
+        let received = self.outbound.iter().all(Outbound::is_received);
+        remote.idle.store(received, Ordering::Relaxed);
+        if self.outbound.iter().any(|outbound| outbound.hello_at.is_some())
+            || self.inbound.iter().any(Inbound::ack_due)
+        {
+            remote.alarm.call_driver();
+        }
+        Ok(())
+    }
+
+    /// Takes what waits and writes it, with what is to be told.
+    fn write(&mut self, remote: &Remote, by: By, cx: &mut Context<'_>) -> Result<(), Trouble> {
         loop {
+            let Some(io) = &mut self.io else { return Ok(()) };
+            let mut more = false;
             for outbound in &mut self.outbound {
-                outbound.fill(&mut io.out, cx);
+                more |= outbound.fill(&mut io.out, cx);
             }
             if by == By::Driver || io.out.pending() > 0 {
                 for inbound in self.inbound.iter_mut().filter(|inbound| inbound.ack_due()) {
                     inbound.ack(&mut io.out);
+                    more |= inbound.ack_due();
                 }
             }
-            match io.out.pending() {
-                0 => break,
-                _ => match io.write(cx) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(trouble) => {
-                        // What the peer said before it closed counts for more than that it did.
-                        self.read(remote, cx)?;
-                        return Err(trouble);
-                    }
-                },
+            if io.out.pending() == 0 {
+                return Ok(());
+            }
+            match io.write(cx) {
+                Ok(true) if more => {}
+                Ok(_) => return Ok(()),
+                Err(trouble) => {
+                    // What the peer said before it closed counts for more than that it did.
+                    self.read(remote, cx)?;
+                    return Err(trouble);
+                }
             }
         }
-        let received = self.outbound.iter().all(Outbound::is_received);
-        remote.idle.store(received, Ordering::Relaxed);
-        if self.outbound.iter().any(|outbound| outbound.hello_at.is_some()) {
-            remote.alarm.call_driver();
-        }
-        Ok(())
     }
 
     fn read(&mut self, remote: &Remote, cx: &mut Context<'_>) -> Result<(), Trouble> {
