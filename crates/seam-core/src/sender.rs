@@ -326,6 +326,10 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
+    pub(crate) fn new(shared: Arc<Shared>, driver: Arc<dyn driver::Sender>) -> Self {
+        Self { shared, driver }
+    }
+
     /// Admits what this endpoint can carry; `reserve` is headers and bytes that are allowed beyond the limits.
     pub(crate) async fn admit(&self, batch: &mut Batch, reserve: (usize, usize)) -> Result<Ticket> {
         if self.must_check(batch) {
@@ -334,6 +338,11 @@ impl Outlet {
         let mut due = None;
         if !batch.is_empty() {
             let counted = Counted { outlet: self, before: batch.len(), batch };
+            if let Some(outcome) = self.driver.admit_now(&mut *counted.batch) {
+                drop(counted);
+                outcome.map_err(|error| self.shared.name(error))?;
+                return Ok(self.ticket(batch, due));
+            }
             let admit = self.driver.admit(&mut *counted.batch);
             let timeout = self.shared.send_timeout;
             let admitted = within(&*self.shared.clock, timeout, &mut due, admit).await;
@@ -443,6 +452,11 @@ impl Ticket {
     ///
     /// Cancel safety: dropping it keeps the ticket.
     pub async fn receipts(&mut self) -> Receipts {
+        self.receipts_before(Duration::MAX).await
+    }
+
+    /// As [`Ticket::receipts`], for a caller that asks no longer than until `until`.
+    pub(crate) async fn receipts_before(&mut self, until: Duration) -> Receipts {
         if let Some(confirmation) = self.inner.confirmed() {
             let len = std::mem::take(&mut self.inner).len();
             return self.taken(Receipts::all(len, confirmation));
@@ -452,7 +466,11 @@ impl Ticket {
             return self.taken(Receipts::all(0, confirmation));
         }
         let receipts = self.driver.receipts(&mut self.inner);
-        match deadline(&*self.shared.clock, self.due, receipts).await {
+        let receipts = match self.due < until {
+            true => deadline(&*self.shared.clock, self.due, receipts).await,
+            false => Some(receipts.await),
+        };
+        match receipts {
             Some(receipts) => {
                 self.inner = driver::Ticket::default();
                 self.taken(receipts)

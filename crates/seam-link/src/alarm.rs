@@ -24,10 +24,10 @@ pub(crate) struct Alarm {
 }
 
 impl Alarm {
-    /// Wakes whoever drives, unless a call is about to look anyhow.
+    /// Wakes whoever drives, unless it was called or another is about to look anyhow.
     pub(crate) fn ring(&self) {
         self.noted.store(true, Ordering::SeqCst);
-        if self.busy.load(Ordering::SeqCst) == 0 {
+        if self.busy.load(Ordering::SeqCst) == 0 && !self.called.load(Ordering::SeqCst) {
             self.ring_loud();
         }
     }
@@ -45,6 +45,11 @@ impl Alarm {
     /// Whether whoever drives has something to look for.
     pub(crate) fn calls(&self) -> bool {
         self.noted.load(Ordering::SeqCst) || self.called.load(Ordering::SeqCst)
+    }
+
+    /// Whether the task that drives is about to look after everything.
+    pub(crate) fn is_called(&self) -> bool {
+        self.called.load(Ordering::SeqCst)
     }
 
     /// Whether a call that waits has something to look for, which whoever drives is not about to do.
@@ -130,7 +135,7 @@ pub(crate) struct Busy(Arc<Alarm>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.0.busy.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.noted.load(Ordering::SeqCst) {
+        if self.0.busy.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.invites() {
             self.0.ring_loud();
         }
     }

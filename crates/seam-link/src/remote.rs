@@ -75,6 +75,8 @@ struct State {
     gone: Option<Error>,
     /// Why dialling again is of no use.
     terminal: Option<Error>,
+    /// Until when the task that drives sleeps, unless it is called.
+    sleeps_until: Duration,
     /// Its place among the connections of a listener.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -136,6 +138,7 @@ impl Remote {
                 dialled,
                 gone: None,
                 terminal: None,
+                sleeps_until: Duration::ZERO,
                 permit: None,
             }),
             shared,
@@ -322,6 +325,8 @@ impl Remote {
             if stood && state.io.is_none() {
                 self.ended.notify_waiters();
                 self.alarm.call_driver();
+            } else if by != By::Driver && state.oversleeps() {
+                self.alarm.call_driver();
             }
         }
     }
@@ -340,7 +345,9 @@ impl Remote {
                 if waits && !self.alarm.calls() && self.wanted.load(Ordering::SeqCst) == 0 {
                     return Poll::Pending;
                 }
-                sleep = sleep.take_if(|_| waits);
+                if !waits {
+                    sleep = None;
+                }
                 let due = {
                     let mut state = lock(&self.state);
                     self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
@@ -355,7 +362,8 @@ impl Remote {
                     if state.gone.is_some() {
                         return Poll::Ready(());
                     }
-                    state.due(&self.shared)
+                    state.sleeps_until = state.due(&self.shared);
+                    state.sleeps_until
                 };
                 let now = self.shared.clock().now();
                 if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
@@ -875,6 +883,14 @@ impl State {
         if !self.dialled && !waits {
             self.depart(Error::disconnected(&*shared.name, "the peer has departed"));
         }
+    }
+
+    /// Whether something came up that is due before the task that drives looks again.
+    fn oversleeps(&self) -> bool {
+        let delayed = self.outbound.iter().filter_map(|outbound| outbound.due);
+        let plain = self.plain.iter().flat_map(|plain| [plain.due, plain.leave_at]).flatten();
+        let mut all = delayed.chain(plain).chain(self.started.map(must_be_whole));
+        all.any(|due| due < self.sleeps_until)
     }
 
     /// When there is something due by time.

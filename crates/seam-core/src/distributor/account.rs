@@ -81,13 +81,39 @@ impl Accounts {
 
     /// The account of a datagram that is not done.
     pub(crate) fn get(&self, number: u64) -> Option<&Account> {
-        let place = self.ring.partition_point(|account| account.end() <= number);
+        let place = self.place_of(number);
         self.ring.get(place).filter(|account| account.first <= number && account.undone > 0)
     }
 
     pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Account> {
-        let place = self.ring.partition_point(|account| account.end() <= number);
+        let place = self.place_of(number);
         self.ring.get_mut(place).filter(|account| account.first <= number && account.undone > 0)
+    }
+
+    /// The place of the first account that does not end before `number`.
+    fn place_of(&self, number: u64) -> usize {
+        // Mostly the first: what was admitted first is asked for and done first.
+        match self.ring.front() {
+            None => 0,
+            Some(first) if number < first.end() => 0,
+            Some(_) => self.ring.partition_point(|account| account.end() <= number),
+        }
+    }
+
+    /// The first account that a receipt of `numbers` must wait for.
+    pub(crate) fn first_open(
+        &mut self,
+        numbers: &Range<u64>,
+        confirm: Confirmation,
+    ) -> Option<&mut Account> {
+        let mut place = self.place_of(numbers.start);
+        while let Some(account) = self.ring.get(place).filter(|a| a.first < numbers.end) {
+            if account.undone > 0 && account.is_open(numbers, confirm) {
+                return self.ring.get_mut(place);
+            }
+            place += 1;
+        }
+        None
     }
 
     /// The account that was opened last.
@@ -97,7 +123,7 @@ impl Accounts {
 
     /// Those that hold any of `numbers`.
     pub(crate) fn of(&self, numbers: Range<u64>) -> impl Iterator<Item = &Account> {
-        let place = self.ring.partition_point(|account| account.end() <= numbers.start);
+        let place = self.place_of(numbers.start);
         let theirs = self.ring.range(place..).take_while(move |a| a.first < numbers.end);
         theirs.filter(|account| account.undone > 0)
     }
@@ -213,6 +239,10 @@ impl Account {
 
     /// Wakes `waker` once the receipts of `numbers` may be there. Says whether it is one more who waits.
     pub(crate) fn wait(&mut self, numbers: Range<u64>, waker: &Waker) -> bool {
+        if self.waiting.back().is_none_or(|(last, _)| last.start < numbers.start) {
+            self.waiting.push_back((numbers, waker.clone()));
+            return true;
+        }
         let place = self.waiting.binary_search_by_key(&numbers.start, |(waiting, _)| waiting.start);
         match place {
             Ok(place) => self.waiting[place].1.clone_from(waker),

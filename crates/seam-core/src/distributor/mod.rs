@@ -140,12 +140,21 @@ impl Distributor {
         output
     }
 
+    #[inline]
     fn finish(&self, after: After) {
-        if let Some(events) = &after.told {
-            events.emit(Event::Expired { count: number(after.expired.len()) });
+        let After { wakers, garbage, expired, told, groups } = after;
+        if let Some(events) = told {
+            events.emit(Event::Expired { count: number(expired.len()) });
         }
-        after.wakers.wake();
-        for taken in after.garbage {
+        wakers.wake();
+        if !garbage.is_empty() {
+            self.clear(garbage);
+        }
+        drop((expired, groups));
+    }
+
+    fn clear(&self, garbage: Vec<Taken>) {
+        for taken in garbage {
             if let Taken::Run(run) = taken {
                 self.reuse(run.content);
             }
@@ -363,6 +372,28 @@ impl Distributor {
             }
             state.enqueue(outbox, call, cx);
             Wait::Until(state.next_forgetting())
+        })
+    }
+
+    /// Admits all of a batch if that needs no waiting; else nothing.
+    pub(crate) fn admit_now(
+        &self,
+        outbox: u64,
+        batch: &mut Batch,
+        now: &Now<'_>,
+    ) -> Option<Result<()>> {
+        self.with(|state, after| {
+            let may = state.refusal(outbox, None, &self.name).is_none();
+            if !may || !state.is_first(outbox, None) || !state.fits(outbox, batch) {
+                return None;
+            }
+            state.admit(outbox, batch, self, after);
+            if !batch.is_empty() {
+                // There is no group to take it.
+                return None;
+            }
+            self.look_for_others(state, now, after);
+            Some(Ok(()))
         })
     }
 

@@ -8,7 +8,6 @@ use std::task::Context;
 use bytes::Bytes;
 
 use super::Distributor;
-use super::account::Account;
 use super::content::{Content, Run, Undone, number};
 use super::group::Group;
 use super::outbox::Outbox;
@@ -171,7 +170,8 @@ impl State {
             return Some(Receipts::all(ticket.len(), Confirmation::Received));
         };
         let confirm = *confirm;
-        if !closed && self.is_open(ticket, confirm) {
+        let open = |numbers| self.accounts.first_open(&numbers, confirm).is_some();
+        if !*closed && numbers(ticket).any(open) {
             return None;
         }
         let mut receipts = Receipts::all(ticket.len(), confirm);
@@ -181,25 +181,15 @@ impl State {
         Some(receipts)
     }
 
-    fn is_open(&self, ticket: &Ticket, confirm: Confirmation) -> bool {
-        numbers(ticket).any(|numbers| {
-            let mut accounts = self.accounts.of(numbers.clone());
-            accounts.any(|account| account.is_open(&numbers, confirm))
-        })
-    }
-
     /// Wakes `cx` once the first of a ticket's accounts that must be waited for may have changed.
     pub(crate) fn ask(&mut self, outbox: u64, ticket: &Ticket, cx: &Context<'_>) {
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
         for numbers in numbers(ticket) {
-            let is_open = |account: &&Account| account.is_open(&numbers, confirm);
-            let open = self.accounts.of(numbers.clone()).find(is_open).map(|account| account.first);
-            let Some(first) = open.map(|first| first.max(numbers.start)) else { continue };
-            if let Some(account) = self.accounts.get_mut(first) {
-                let theirs = first..numbers.end.min(account.end());
+            if let Some(account) = self.accounts.first_open(&numbers, confirm) {
+                let theirs = account.first.max(numbers.start)..account.end().min(numbers.end);
                 self.asking += usize::from(account.wait(theirs, cx.waker()));
+                return;
             }
-            return;
         }
     }
 
@@ -410,7 +400,8 @@ fn numbers(ticket: &Ticket) -> impl Iterator<Item = Range<u64>> {
 pub(super) fn append(batch: &mut Batch, first: u64, content: &mut Arc<Content>) -> bool {
     match Arc::get_mut(content) {
         Some(items) => {
-            items.extend(batch.admit(1, first));
+            let one = batch.admit(1, first).next();
+            items.extend(one);
             true
         }
         None => false,

@@ -65,6 +65,7 @@ impl Wakers {
         }
     }
 
+    #[inline]
     pub(crate) fn wake(self) {
         if let Some(first) = self.first {
             first.wake();
