@@ -37,8 +37,8 @@ use crate::{
 /// included. What comes back as [`Fate::MaybeSent`] may still arrive, once; it is counted as abandoned.
 pub struct Sender {
     outlet: Outlet,
-    /// Keeps the connection; a replier's is kept by the connection its request came from.
-    handle: Option<Arc<Handle>>,
+    /// Keeps the connection.
+    handle: Arc<Handle>,
     pending: Batch,
     open: VecDeque<Ticket>,
     receipted: u64,
@@ -58,7 +58,7 @@ impl Sender {
     pub(crate) fn new(
         shared: Arc<Shared>,
         driver: Arc<dyn driver::Sender>,
-        handle: Option<Arc<Handle>>,
+        handle: Arc<Handle>,
     ) -> Self {
         Self {
             outlet: Outlet { shared, driver },
@@ -90,12 +90,7 @@ impl Sender {
         datagram: Datagram,
         reserve: (usize, usize),
     ) -> Result<Receipt, SendError> {
-        let mut batch = Batch::new();
-        batch.push(datagram);
-        match self.outlet.admit(&mut batch, reserve).await {
-            Ok(mut ticket) => ticket.receipts().await.into_one(),
-            Err(error) => Err(self.outlet.refused(batch, error)),
-        }
+        self.outlet.send(datagram, reserve).await
     }
 
     /// Admits one datagram if there is credit now. Never waits.
@@ -328,6 +323,20 @@ pub(crate) struct Outlet {
 impl Outlet {
     pub(crate) fn new(shared: Arc<Shared>, driver: Arc<dyn driver::Sender>) -> Self {
         Self { shared, driver }
+    }
+
+    /// Sends one datagram and waits for its receipt.
+    pub(crate) async fn send(
+        &self,
+        datagram: Datagram,
+        reserve: (usize, usize),
+    ) -> Result<Receipt, SendError> {
+        let mut batch = Batch::new();
+        batch.push(datagram);
+        match self.admit(&mut batch, reserve).await {
+            Ok(mut ticket) => ticket.receipts().await.into_one(),
+            Err(error) => Err(self.refused(batch, error)),
+        }
     }
 
     /// Admits what this endpoint can carry; `reserve` is headers and bytes that are allowed beyond the limits.

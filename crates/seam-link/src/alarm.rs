@@ -21,6 +21,8 @@ pub(crate) struct Alarm {
     noted: AtomicBool,
     /// Whether the task that drives was asked to look after everything, and nobody has since.
     called: AtomicBool,
+    /// Whether the distributor has something to send, of which the task that drives was not told.
+    offered: AtomicBool,
 }
 
 impl Alarm {
@@ -40,6 +42,26 @@ impl Alarm {
     /// Somebody does all that whoever drives would do.
     pub(crate) fn answered(&self) {
         self.called.store(false, Ordering::SeqCst);
+        self.offered.store(false, Ordering::SeqCst);
+    }
+
+    /// The distributor has something to send: a call that waits does not look for that, whoever drives does.
+    fn offer(&self) {
+        self.offered.store(true, Ordering::SeqCst);
+        if self.busy.load(Ordering::SeqCst) == 0 {
+            self.pass_offer_on();
+        }
+    }
+
+    fn pass_offer_on(&self) {
+        if self.offered.swap(false, Ordering::SeqCst) {
+            self.call_driver();
+        }
+    }
+
+    /// What the distributor wakes.
+    pub(crate) fn for_offers(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::new(Offers(self.clone())))
     }
 
     /// Whether whoever drives has something to look for.
@@ -135,8 +157,25 @@ pub(crate) struct Busy(Arc<Alarm>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.0.busy.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.invites() {
+        if self.0.busy.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        self.0.pass_offer_on();
+        if self.0.invites() {
             self.0.ring_loud();
         }
+    }
+}
+
+/// The waker of a connection for what is to be sent.
+struct Offers(Arc<Alarm>);
+
+impl Wake for Offers {
+    fn wake(self: Arc<Self>) {
+        self.0.offer();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.offer();
     }
 }

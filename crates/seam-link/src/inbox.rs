@@ -371,10 +371,13 @@ impl Feed {
 
     /// Takes over every verdict given since the last call.
     pub(crate) fn harvest(&self, mut told: impl FnMut(Outcome)) {
-        let mut marked = std::mem::take(&mut *lock(&self.marked));
-        if marked.is_empty() {
-            return;
-        }
+        let mut marked = {
+            let mut list = lock(&self.marked);
+            if list.is_empty() {
+                return;
+            }
+            std::mem::take(&mut *list)
+        };
         let Some(inbox) = self.inbox.upgrade() else { return };
         let mut state = lock(&inbox.state);
         for token in marked.drain(..) {

@@ -37,6 +37,8 @@ pub(crate) struct Remote {
     shared: Arc<Shared>,
     state: Mutex<State>,
     pub(crate) alarm: Arc<Alarm>,
+    /// What the distributor wakes.
+    offers: Waker,
     /// Who asked for a turn while another had the lock.
     wanted: AtomicU8,
     /// Whether the peer has received all that it was sent, so that what comes next goes at once.
@@ -123,8 +125,10 @@ pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
 impl Remote {
     /// A peer that this end dials, or that comes by itself.
     pub(crate) fn new(shared: Arc<Shared>, ends: Ends, dialled: bool) -> Arc<Self> {
+        let alarm = Arc::<Alarm>::default();
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
+            offers: alarm.for_offers(),
             state: Mutex::new(State {
                 outbound: Vec::new(),
                 ends,
@@ -142,7 +146,7 @@ impl Remote {
                 permit: None,
             }),
             shared,
-            alarm: Arc::default(),
+            alarm,
             wanted: AtomicU8::new(0),
             idle: AtomicBool::new(true),
             gathered: AtomicUsize::new(0),
@@ -325,7 +329,7 @@ impl Remote {
             if stood && state.io.is_none() {
                 self.ended.notify_waiters();
                 self.alarm.call_driver();
-            } else if by != By::Driver && state.oversleeps() {
+            } else if by != By::Driver && state.oversleeps(&self.shared) {
                 self.alarm.call_driver();
             }
         }
@@ -481,11 +485,12 @@ impl State {
 
     /// Takes what waits and writes it, with what is to be told.
     fn write(&mut self, remote: &Remote, by: By, cx: &mut Context<'_>) -> Result<(), Trouble> {
+        let offers = Context::from_waker(&remote.offers);
         loop {
             let Some(io) = &mut self.io else { return Ok(()) };
             let mut more = false;
             for outbound in &mut self.outbound {
-                more |= outbound.fill(&mut io.out, cx);
+                more |= outbound.fill(&mut io.out, &offers);
             }
             if by == By::Driver || io.out.pending() > 0 {
                 for inbound in self.inbound.iter_mut().filter(|inbound| inbound.ack_due()) {
@@ -886,10 +891,12 @@ impl State {
     }
 
     /// Whether something came up that is due before the task that drives looks again.
-    fn oversleeps(&self) -> bool {
+    fn oversleeps(&self, shared: &Shared) -> bool {
+        let speaks = self.io.is_some() && self.plain.is_none();
+        let ping = speaks.then(|| self.heard + shared.config.keep_alive * (self.pinged + 1));
         let delayed = self.outbound.iter().filter_map(|outbound| outbound.due);
         let plain = self.plain.iter().flat_map(|plain| [plain.due, plain.leave_at]).flatten();
-        let mut all = delayed.chain(plain).chain(self.started.map(must_be_whole));
+        let mut all = delayed.chain(plain).chain(self.started.map(must_be_whole)).chain(ping);
         all.any(|due| due < self.sleeps_until)
     }
 

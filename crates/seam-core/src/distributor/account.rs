@@ -283,3 +283,64 @@ impl Account {
         before - self.waiting.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_ring_agrees_with_a_plain_map_and_stays_small() {
+        let (mut accounts, mut plain, mut next) = (Accounts::default(), BTreeMap::new(), 0);
+        let mut state = 7_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        // The first is never done.
+        for round in 0..2000 {
+            let len = 1 + random(3);
+            accounts.open((next, usize::try_from(len).unwrap()), 1, (1, 1), 1);
+            plain.insert(next, len);
+            next += len;
+            if round % 8 == 7 {
+                for _ in 0..8 {
+                    let done = plain.keys().nth(1 + usize::try_from(random(4)).unwrap()).copied();
+                    let Some(done) = done else { continue };
+                    plain.remove(&done);
+                    accounts.get_mut(done).unwrap().undone = 0;
+                    accounts.finish();
+                }
+            }
+            let number = random(next);
+            let held = plain.range(..=number).next_back();
+            let held =
+                held.filter(|(first, len)| number < **first + **len).map(|(first, _)| *first);
+            assert_eq!(accounts.get(number).map(|account| account.first), held);
+            assert_eq!(accounts.iter().count(), plain.len());
+            assert!(accounts.ring.len() <= 2 * plain.len() + KEPT + 1);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_by_the_last_of_what_it_waits_for() {
+        let mut accounts = Accounts::default();
+        accounts.open((10, 1), 1, (1, 1), 1);
+        let account = accounts.last_mut().unwrap();
+        account.join(5);
+        for numbers in [12..14, 10..11, 14..16] {
+            assert!(account.wait(numbers, Waker::noop()));
+        }
+        assert!(!account.wait(12..14, Waker::noop()), "it waits already");
+        let mut after = After::default();
+        assert_eq!(account.receive(10, 3, &mut after), 1);
+        assert!(account.is_open(&(12..14), Confirmation::Received));
+        assert!(!account.is_open(&(10..12), Confirmation::Received));
+        assert_eq!(account.receive(15, 1, &mut after), 0, "out of order");
+        assert_eq!(account.receive(13, 1, &mut after), 1);
+        assert!(account.has_received(15) && !account.has_received(14));
+        assert_eq!(account.receive(13, 2, &mut after), 1, "told twice");
+        assert_eq!(account.awaiting, 0);
+    }
+}

@@ -60,6 +60,7 @@ impl Member {
 
     /// Takes up to `max` datagrams, as many of them as `bytes` hold and at least one; wakes `cx` once there
     /// may be more than what was left. [`Wait::Ready`] with `None` once there will be no more.
+    #[must_use]
     pub fn poll_take(&self, max: usize, bytes: usize, cx: &Context<'_>) -> Wait<Option<Lot>> {
         let now = Now::of(&*self.clock);
         self.distributor.with(|state, after| {

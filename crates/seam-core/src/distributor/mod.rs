@@ -532,10 +532,13 @@ impl Distributor {
 
     /// Takes over what was settled on boards; whether there was any.
     fn harvest_marked(&self, state: &mut State, now: &Now<'_>, after: &mut After) -> bool {
-        let mut marked = std::mem::take(&mut *lock(&self.marked));
-        if marked.is_empty() {
-            return false;
-        }
+        let mut marked = {
+            let mut list = lock(&self.marked);
+            if list.is_empty() {
+                return false;
+            }
+            std::mem::take(&mut *list)
+        };
         for (group, token) in marked.drain(..) {
             state.harvest(group, token, now, after);
         }

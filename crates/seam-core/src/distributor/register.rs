@@ -17,8 +17,8 @@ impl<K: Ord + Copy, T> Register<K, T> {
         self.0.push((key, Box::new(value)));
     }
 
-    pub(crate) fn remove(&mut self, key: &K) -> Option<Box<T>> {
-        self.place(key).map(|place| self.0.remove(place).1)
+    pub(crate) fn remove(&mut self, key: &K) -> Option<T> {
+        self.place(key).map(|place| *self.0.remove(place).1)
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&T> {

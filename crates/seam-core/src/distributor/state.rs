@@ -41,7 +41,7 @@ pub(crate) struct After {
     /// What expired, and who is told.
     pub(crate) expired: Vec<Datagram>,
     pub(crate) told: Option<Events>,
-    pub(crate) groups: Vec<Box<Group>>,
+    pub(crate) groups: Vec<Group>,
 }
 
 /// Whom to wake; no memory of its own for one.
