@@ -77,6 +77,8 @@ struct State {
     gone: Option<Error>,
     /// Why dialling again is of no use.
     terminal: Option<Error>,
+    /// Bytes of the last write.
+    wrote: usize,
     /// Until when the task that drives sleeps, unless it is called.
     sleeps_until: Duration,
     /// Its place among the connections of a listener.
@@ -115,6 +117,8 @@ const FRAME_PACE: u64 = 16;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is worth a write of its own, in bytes, while more may come.
 const ENOUGH: usize = 64 << 10;
+/// A write of so many bytes is no part of a stream.
+const LITTLE: usize = 1 << 10;
 /// What is read in one turn, so that writing gets its own.
 const READ: usize = 1 << 20;
 /// Room that is made for a read.
@@ -142,6 +146,7 @@ impl Remote {
                 dialled,
                 gone: None,
                 terminal: None,
+                wrote: 0,
                 sleeps_until: Duration::ZERO,
                 permit: None,
             }),
@@ -458,10 +463,11 @@ impl State {
         }
         self.read(remote, cx)?;
         let Some(io) = &mut self.io else { return Ok(()) };
-        if self.outbound.iter().all(Outbound::is_received) {
-            remote.idle.store(true, Ordering::Relaxed);
-        }
         if by == By::Waiter {
+            // Who sends little and waits for an answer sends little again; a stream goes on gathering.
+            if self.wrote <= LITTLE && self.outbound.iter().all(Outbound::is_received) {
+                remote.idle.store(true, Ordering::Relaxed);
+            }
             let late = io.out.pending() > 0
                 || remote.gathered.load(Ordering::Relaxed) > 0
                 || self.inbound.iter().any(Inbound::ack_due)
@@ -501,6 +507,7 @@ impl State {
             if io.out.pending() == 0 {
                 return Ok(());
             }
+            self.wrote = io.out.pending();
             match io.write(cx) {
                 Ok(true) if more => {}
                 Ok(_) => return Ok(()),
