@@ -74,7 +74,7 @@ impl Connection {
     /// [`Error::Closed`](crate::Error::Closed), [`Error::Denied`](crate::Error::Denied), and those of the carrier.
     pub async fn sender(&self) -> Result<Sender> {
         let driver = self.0.driver.sender().await.map_err(|error| self.0.shared.name(error))?;
-        Ok(Sender::new(self.0.shared.clone(), driver, Some(self.0.clone())))
+        Ok(Sender::new(self.0.shared.clone(), driver, self.0.clone()))
     }
 
     /// A way in: a member of the endpoint's group from now on. Several receivers of one connection compete.

@@ -199,6 +199,15 @@ pub trait Sender: Send + Sync + 'static {
     /// [`Error::Closed`] and those of the carrier; what is left in `batch` was not sent.
     async fn admit(&self, batch: &mut Batch) -> Result<()>;
 
+    /// As [`Sender::admit`], where all of `batch` can be admitted without waiting. `None` where not, or where
+    /// that is not known: then nothing has changed, and `admit` is called. By default it is not known.
+    ///
+    /// Worth to be written where an admission is cheap: it spares the future.
+    fn admit_now(&self, batch: &mut Batch) -> Option<Result<()>> {
+        let _ = batch;
+        None
+    }
+
     /// The fate of every datagram of the ticket: a range, and the exceptions. Starts a flush where it must
     /// wait. Dropping the call keeps the ticket.
     async fn receipts(&self, ticket: &mut Ticket) -> Receipts;
@@ -234,6 +243,13 @@ pub trait Receiver: Send + 'static {
     ///
     /// [`Error::SessionLost`] and those of the carrier that end this receiver.
     async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool>;
+
+    /// As [`Receiver::receive`], where it need not wait. `None` where it must, or where that is not known: then
+    /// nothing has changed, and `receive` is called. By default it is not known.
+    fn receive_now(&mut self, max: usize, into: &mut Deliveries) -> Option<Result<bool>> {
+        let _ = (max, into);
+        None
+    }
 
     /// Waits for the strongest confirmation of settlements that the carrier gives.
     ///

@@ -122,7 +122,8 @@ impl fmt::Debug for Id {
 impl Envelope {
     /// Whether no field is set.
     pub(crate) fn is_empty(&self) -> bool {
-        *self == EMPTY
+        // Those of requests and replies first, which so cost no more.
+        self.reply_to.is_none() && self.correlation_id.is_none() && *self == EMPTY
     }
 
     /// Bytes of key, texts and headers: what credit in bytes counts beside the payload.

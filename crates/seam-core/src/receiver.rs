@@ -49,9 +49,12 @@ impl Receiver {
                 loop {
                     gate.passed().await;
                     into.clear();
-                    let Some(more) = gate.until_paused(driver.receive(max.max(1), into)).await
-                    else {
-                        continue;
+                    let more = match driver.receive_now(max.max(1), into) {
+                        Some(more) => more,
+                        None => match gate.until_paused(driver.receive(max.max(1), into)).await {
+                            Some(more) => more,
+                            None => continue,
+                        },
                     };
                     if !more.map_err(|error| shared.name(error))? {
                         return Ok(false);

@@ -3,21 +3,21 @@
 //! Core has no task of its own, so the calls that wait share the work: one of them, the reader, holds the
 //! receiver of replies and hands out what comes; when it leaves, the next one takes over.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use slab::Slab;
 
 use crate::clock::{deadline, lock};
 use crate::connection::Handle;
 use crate::driver;
 use crate::event::add;
-use crate::sender::Outlet;
+use crate::sender::{Outlet, Ticket};
 use crate::shared::Shared;
-use crate::{Batch, Datagram, Deliveries, Error, Fate, Result, SendError, Sender};
+use crate::{Batch, Datagram, Deliveries, Error, Fate, Result, SendError};
 
 /// The requests of one connection that wait for replies.
 #[derive(Default)]
@@ -26,20 +26,20 @@ pub(crate) struct Requests(Mutex<Desk>);
 #[derive(Default)]
 struct Desk {
     caller: Option<Arc<Caller>>,
-    next: u64,
-    /// By the number in the correlation id.
-    waiting: BTreeMap<u64, Waiting>,
+    serial: u32,
+    /// Found by the number in the correlation id.
+    waiting: Slab<Waiting>,
     reader: Option<Reader>,
 }
 
 /// What each request needs of the driver's caller.
 struct Caller {
-    sender: Arc<dyn driver::Sender>,
+    outlet: Outlet,
     reply_to: Bytes,
 }
 
-#[derive(Default)]
 struct Waiting {
+    number: u64,
     reply: Option<Datagram>,
     waker: Option<Waker>,
 }
@@ -68,7 +68,11 @@ impl Requests {
             let reason = "`reply_to` and `correlation_id` of a request are set by `request`";
             return Err(refuse(request, Error::invalid("request", reason)));
         }
-        let caller = match deadline(&*shared.clock, until, self.caller(handle)).await {
+        let caller = match self.known_caller() {
+            Some(caller) => Some(Ok(caller)),
+            None => deadline(&*shared.clock, until, self.caller(handle)).await,
+        };
+        let caller = match caller {
             Some(Ok(caller)) => caller,
             Some(Err(error)) => return Err(refuse(request, shared.name(error))),
             None => return Err(refuse(request, timed_out(timeout))),
@@ -77,67 +81,42 @@ impl Requests {
         let envelope = request.envelope_mut();
         envelope.reply_to = Some(caller.reply_to.clone());
         envelope.correlation_id = Some(Bytes::copy_from_slice(&slot.number.to_be_bytes()));
-        let kept = request.clone();
         add(&shared.events.counters().requests, 1u64);
-        let sender = Sender::new(shared.clone(), caller.sender.clone(), None);
-        self.send(sender.outlet(), request, until, timeout).await.map_err(strip)?;
-        let maybe = |error| Err(SendError::new(stripped(kept), Fate::MaybeSent, error));
-        match deadline(&*shared.clock, until, self.reply(slot.number, shared)).await {
-            Some(Ok(reply)) => Ok(reply),
-            Some(Err(error)) => maybe(error),
-            None => maybe(timed_out(timeout)),
-        }
+        let mut asking = Asking::new(self, &caller.outlet, request, slot.number, until);
+        let answered = deadline(&*shared.clock, until, asking.ask()).await;
+        let answered = match answered {
+            Some(answered) => answered,
+            None => asking.late(timeout).await,
+        };
+        answered.map_err(strip)
     }
 
-    /// Sends a request and waits for its receipt. What nobody has when the time is over was not sent.
-    async fn send(
-        &self,
-        outlet: &Outlet,
-        request: Datagram,
-        until: Duration,
-        timeout: Duration,
-    ) -> Result<(), SendError> {
-        let clock = &*outlet.shared.clock;
-        let mut batch = Batch::new();
-        batch.push(request);
-        let admitted = deadline(clock, until, outlet.admit(&mut batch, (0, 0))).await;
-        let mut ticket = match admitted.unwrap_or_else(|| Err(timed_out(timeout))) {
-            Ok(ticket) => ticket,
-            Err(error) => return Err(outlet.refused(batch, error)),
-        };
-        let receipts = match deadline(clock, until, ticket.receipts()).await {
-            Some(receipts) => receipts,
-            None => {
-                let mut receipts = ticket.withdraw();
-                receipts.blame(&timed_out(timeout));
-                receipts
-            }
-        };
-        receipts.into_one().map(drop)
+    fn known_caller(&self) -> Option<Arc<Caller>> {
+        lock(&self.0).caller.clone()
     }
 
     /// The driver's caller, made by the first request.
     async fn caller(&self, handle: &Arc<Handle>) -> Result<Arc<Caller>> {
-        if let Some(caller) = &lock(&self.0).caller {
-            return Ok(caller.clone());
-        }
         let driver::Caller { sender, receiver, reply_to } = handle.driver.caller().await?;
         let mut desk = lock(&self.0);
         // Two first requests may have made one each; the first to come back stays.
         if let Some(caller) = &desk.caller {
             return Ok(caller.clone());
         }
-        let caller = Arc::new(Caller { sender, reply_to });
+        let outlet = Outlet::new(handle.shared.clone(), sender);
+        let caller = Arc::new(Caller { outlet, reply_to });
         desk.caller = Some(caller.clone());
         desk.reader = Some(Reader { receiver, deliveries: Deliveries::new() });
         Ok(caller)
     }
 
+    /// A place for a reply; its number tells where it is, and since when, so that no two are the same.
     fn register(&self) -> u64 {
         let mut desk = lock(&self.0);
-        desk.next += 1;
-        let number = desk.next;
-        desk.waiting.insert(number, Waiting::default());
+        desk.serial = desk.serial.wrapping_add(1);
+        let place = u64::try_from(desk.waiting.vacant_key()).unwrap_or(u64::MAX);
+        let number = u64::from(desk.serial) << 32 | place;
+        desk.waiting.insert(Waiting { number, reply: None, waker: None });
         number
     }
 
@@ -156,15 +135,90 @@ impl Requests {
     fn poll_turn(&self, number: u64, cx: &Context<'_>) -> Poll<Turn> {
         let mut guard = lock(&self.0);
         let desk = &mut *guard;
-        let waiting = desk.waiting.entry(number).or_default();
-        if let Some(reply) = waiting.reply.take() {
+        if let Some(reply) = desk.find(number).and_then(|waiting| waiting.reply.take()) {
             return Poll::Ready(Turn::Reply(reply));
         }
         if let Some(reader) = desk.reader.take() {
             return Poll::Ready(Turn::Read(reader));
         }
-        waiting.waker = Some(cx.waker().clone());
+        if let Some(waiting) = desk.find(number) {
+            waiting.waker = Some(cx.waker().clone());
+        }
         Poll::Pending
+    }
+}
+
+impl Desk {
+    fn find(&mut self, number: u64) -> Option<&mut Waiting> {
+        let place = usize::try_from(number & u64::from(u32::MAX)).ok()?;
+        self.waiting.get_mut(place).filter(|waiting| waiting.number == number)
+    }
+}
+
+/// One request on its way.
+struct Asking<'a> {
+    requests: &'a Requests,
+    outlet: &'a Outlet,
+    kept: Datagram,
+    number: u64,
+    until: Duration,
+    batch: Batch,
+    /// While it waits for its receipt.
+    ticket: Option<Ticket>,
+    /// Whether it has its receipt.
+    sent: bool,
+}
+
+impl<'a> Asking<'a> {
+    fn new(
+        requests: &'a Requests,
+        outlet: &'a Outlet,
+        request: Datagram,
+        number: u64,
+        until: Duration,
+    ) -> Self {
+        let (kept, mut batch) = (request.clone(), Batch::new());
+        batch.push(request);
+        Self { requests, outlet, kept, number, until, batch, ticket: None, sent: false }
+    }
+
+    /// Sends the request, waits for its receipt and for its reply.
+    async fn ask(&mut self) -> Result<Datagram, SendError> {
+        match self.outlet.admit(&mut self.batch, (0, 0)).await {
+            Ok(ticket) => {
+                let ticket = self.ticket.insert(ticket);
+                ticket.receipts_before(self.until).await.into_one()?;
+            }
+            Err(error) => return Err(self.refused(error)),
+        }
+        (self.ticket, self.sent) = (None, true);
+        self.reply().await
+    }
+
+    async fn reply(&self) -> Result<Datagram, SendError> {
+        let reply = self.requests.reply(self.number, &self.outlet.shared).await;
+        reply.map_err(|error| self.unanswered(error))
+    }
+
+    /// Its time is over. What nobody has then was not sent.
+    async fn late(&mut self, timeout: Duration) -> Result<Datagram, SendError> {
+        if let Some(ticket) = self.ticket.take() {
+            let mut receipts = ticket.withdraw();
+            receipts.blame(&timed_out(timeout));
+            receipts.into_one()?;
+        } else if !self.sent {
+            return Err(self.refused(timed_out(timeout)));
+        }
+        let reply = deadline(&*self.outlet.shared.clock, self.until, self.reply()).await;
+        reply.unwrap_or_else(|| Err(self.unanswered(timed_out(timeout))))
+    }
+
+    fn refused(&mut self, error: Error) -> SendError {
+        self.outlet.refused(std::mem::take(&mut self.batch), error)
+    }
+
+    fn unanswered(&self, error: Error) -> SendError {
+        SendError::new(self.kept.clone(), Fate::MaybeSent, error)
     }
 }
 
@@ -184,7 +238,11 @@ impl Reading<'_> {
     async fn read(&mut self, number: u64, shared: &Arc<Shared>) -> Result<()> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
         loop {
-            if !reader.receiver.receive(READ, &mut reader.deliveries).await? {
+            let more = match reader.receiver.receive_now(READ, &mut reader.deliveries) {
+                Some(more) => more?,
+                None => reader.receiver.receive(READ, &mut reader.deliveries).await?,
+            };
+            if !more {
                 return Err(shared.closed());
             }
             reader.deliveries.attach(shared, None);
@@ -209,7 +267,7 @@ impl Requests {
         if desk.reader.is_none() {
             return;
         }
-        let next = desk.waiting.values_mut().find_map(|waiting| waiting.waker.take());
+        let next = desk.waiting.iter_mut().find_map(|(_, waiting)| waiting.waker.take());
         drop(desk);
         if let Some(waker) = next {
             waker.wake();
@@ -223,7 +281,7 @@ impl Requests {
         while let Some(reply) = replies.lend() {
             let id = reply.view().envelope().correlation_id.clone();
             let asked = id.and_then(|id| <[u8; 8]>::try_from(&id[..]).ok()).map(u64::from_be_bytes);
-            match asked.and_then(|asked| desk.waiting.get_mut(&asked)) {
+            match asked.and_then(|asked| desk.find(asked)) {
                 Some(waiting) => {
                     waiting.reply = Some(reply.view().to_datagram());
                     wakers.extend(waiting.waker.take());
@@ -232,7 +290,7 @@ impl Requests {
             }
             reply.ack();
         }
-        let there = desk.waiting.get(&number).is_some_and(|waiting| waiting.reply.is_some());
+        let there = desk.find(number).is_some_and(|waiting| waiting.reply.is_some());
         drop(desk);
         replies.publish();
         wakers.into_iter().for_each(Waker::wake);
@@ -248,7 +306,11 @@ struct Slot<'a> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let gone = lock(&self.requests.0).waiting.remove(&self.number);
+        let gone = {
+            let mut desk = lock(&self.requests.0);
+            let place = usize::try_from(self.number & u64::from(u32::MAX)).unwrap_or(usize::MAX);
+            desk.waiting.try_remove(place)
+        };
         drop(gone);
         // It may have been its turn to read.
         self.requests.call_reader();

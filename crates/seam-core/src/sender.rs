@@ -37,8 +37,8 @@ use crate::{
 /// included. What comes back as [`Fate::MaybeSent`] may still arrive, once; it is counted as abandoned.
 pub struct Sender {
     outlet: Outlet,
-    /// Keeps the connection; a replier's is kept by the connection its request came from.
-    handle: Option<Arc<Handle>>,
+    /// Keeps the connection.
+    handle: Arc<Handle>,
     pending: Batch,
     open: VecDeque<Ticket>,
     receipted: u64,
@@ -58,7 +58,7 @@ impl Sender {
     pub(crate) fn new(
         shared: Arc<Shared>,
         driver: Arc<dyn driver::Sender>,
-        handle: Option<Arc<Handle>>,
+        handle: Arc<Handle>,
     ) -> Self {
         Self {
             outlet: Outlet { shared, driver },
@@ -90,12 +90,7 @@ impl Sender {
         datagram: Datagram,
         reserve: (usize, usize),
     ) -> Result<Receipt, SendError> {
-        let mut batch = Batch::new();
-        batch.push(datagram);
-        match self.outlet.admit(&mut batch, reserve).await {
-            Ok(mut ticket) => ticket.receipts().await.into_one(),
-            Err(error) => Err(self.outlet.refused(batch, error)),
-        }
+        self.outlet.send(datagram, reserve).await
     }
 
     /// Admits one datagram if there is credit now. Never waits.
@@ -326,6 +321,24 @@ pub(crate) struct Outlet {
 }
 
 impl Outlet {
+    pub(crate) fn new(shared: Arc<Shared>, driver: Arc<dyn driver::Sender>) -> Self {
+        Self { shared, driver }
+    }
+
+    /// Sends one datagram and waits for its receipt.
+    pub(crate) async fn send(
+        &self,
+        datagram: Datagram,
+        reserve: (usize, usize),
+    ) -> Result<Receipt, SendError> {
+        let mut batch = Batch::new();
+        batch.push(datagram);
+        match self.admit(&mut batch, reserve).await {
+            Ok(mut ticket) => ticket.receipts().await.into_one(),
+            Err(error) => Err(self.refused(batch, error)),
+        }
+    }
+
     /// Admits what this endpoint can carry; `reserve` is headers and bytes that are allowed beyond the limits.
     pub(crate) async fn admit(&self, batch: &mut Batch, reserve: (usize, usize)) -> Result<Ticket> {
         if self.must_check(batch) {
@@ -334,6 +347,11 @@ impl Outlet {
         let mut due = None;
         if !batch.is_empty() {
             let counted = Counted { outlet: self, before: batch.len(), batch };
+            if let Some(outcome) = self.driver.admit_now(&mut *counted.batch) {
+                drop(counted);
+                outcome.map_err(|error| self.shared.name(error))?;
+                return Ok(self.ticket(batch, due));
+            }
             let admit = self.driver.admit(&mut *counted.batch);
             let timeout = self.shared.send_timeout;
             let admitted = within(&*self.shared.clock, timeout, &mut due, admit).await;
@@ -443,6 +461,11 @@ impl Ticket {
     ///
     /// Cancel safety: dropping it keeps the ticket.
     pub async fn receipts(&mut self) -> Receipts {
+        self.receipts_before(Duration::MAX).await
+    }
+
+    /// As [`Ticket::receipts`], for a caller that asks no longer than until `until`.
+    pub(crate) async fn receipts_before(&mut self, until: Duration) -> Receipts {
         if let Some(confirmation) = self.inner.confirmed() {
             let len = std::mem::take(&mut self.inner).len();
             return self.taken(Receipts::all(len, confirmation));
@@ -452,7 +475,11 @@ impl Ticket {
             return self.taken(Receipts::all(0, confirmation));
         }
         let receipts = self.driver.receipts(&mut self.inner);
-        match deadline(&*self.shared.clock, self.due, receipts).await {
+        let receipts = match self.due < until {
+            true => deadline(&*self.shared.clock, self.due, receipts).await,
+            false => Some(receipts.await),
+        };
+        match receipts {
             Some(receipts) => {
                 self.inner = driver::Ticket::default();
                 self.taken(receipts)

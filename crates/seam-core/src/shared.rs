@@ -10,9 +10,9 @@ use crate::dead_letter::DeadLetters;
 use crate::delivery::Verdict;
 use crate::driver;
 use crate::event::add;
+use crate::sender::Outlet;
 use crate::{
-    Capabilities, Capability, Clock, Datagram, Endpoint, Error, Events, Result, SendError, Sender,
-    View,
+    Capabilities, Capability, Clock, Datagram, Endpoint, Error, Events, Result, SendError, View,
 };
 
 /// What the user types of one connection share. Holds no strong reference to the driver: deliveries keep
@@ -170,7 +170,7 @@ impl Shared {
         let driver = self.driver.upgrade().ok_or_else(|| self.closed())?;
         let replier = driver.replier(&reply_to).await.map_err(|error| self.name(error))?;
         drop(driver);
-        Sender::new(self.clone(), replier, None).send(reply).await?;
+        Outlet::new(self.clone(), replier).send(reply, (0, 0)).await?;
         Ok(())
     }
 

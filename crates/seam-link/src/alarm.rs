@@ -19,13 +19,17 @@ pub(crate) struct Alarm {
     busy: AtomicUsize,
     /// Whether it rang since somebody began to look.
     noted: AtomicBool,
+    /// Whether the task that drives was asked to look after everything, and nobody has since.
+    called: AtomicBool,
+    /// Whether the distributor has something to send, of which the task that drives was not told.
+    offered: AtomicBool,
 }
 
 impl Alarm {
-    /// Wakes whoever drives, unless a call is about to look anyhow.
+    /// Wakes whoever drives, unless it was called or another is about to look anyhow.
     pub(crate) fn ring(&self) {
         self.noted.store(true, Ordering::SeqCst);
-        if self.busy.load(Ordering::SeqCst) == 0 {
+        if self.busy.load(Ordering::SeqCst) == 0 && !self.called.load(Ordering::SeqCst) {
             self.ring_loud();
         }
     }
@@ -35,20 +39,69 @@ impl Alarm {
         self.noted.store(false, Ordering::SeqCst);
     }
 
+    /// Somebody does all that whoever drives would do.
+    pub(crate) fn answered(&self) {
+        self.called.store(false, Ordering::SeqCst);
+        self.offered.store(false, Ordering::SeqCst);
+    }
+
+    /// The distributor has something to send: a call that waits does not look for that, whoever drives does.
+    fn offer(&self) {
+        self.offered.store(true, Ordering::SeqCst);
+        if self.busy.load(Ordering::SeqCst) == 0 {
+            self.pass_offer_on();
+        }
+    }
+
+    fn pass_offer_on(&self) {
+        if self.offered.swap(false, Ordering::SeqCst) {
+            self.call_driver();
+        }
+    }
+
+    /// What the distributor wakes.
+    pub(crate) fn for_offers(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::new(Offers(self.clone())))
+    }
+
+    /// Whether whoever drives has something to look for.
+    pub(crate) fn calls(&self) -> bool {
+        self.noted.load(Ordering::SeqCst) || self.called.load(Ordering::SeqCst)
+    }
+
+    /// Whether the task that drives is about to look after everything.
+    pub(crate) fn is_called(&self) -> bool {
+        self.called.load(Ordering::SeqCst)
+    }
+
+    /// Whether a call that waits has something to look for, which whoever drives is not about to do.
+    pub(crate) fn invites(&self) -> bool {
+        self.noted.load(Ordering::SeqCst) && !self.called.load(Ordering::SeqCst)
+    }
+
+    /// Wakes whoever waits, and the task that drives, to look after everything.
+    pub(crate) fn rouse(&self) {
+        self.called.store(true, Ordering::SeqCst);
+        self.ring_loud();
+    }
+
     /// Wakes whoever drives.
-    pub(crate) fn ring_loud(&self) {
+    fn ring_loud(&self) {
         let waiter = lock(&self.waiter).take();
         if let Some((_, waiter)) = waiter {
             waiter.wake();
         }
-        let driver = lock(&self.driver).take();
-        if let Some(driver) = driver {
-            driver.wake();
+        self.wake_driver();
+    }
+
+    /// Asks the task that drives to look after everything, and nobody else.
+    pub(crate) fn call_driver(&self) {
+        if !self.called.swap(true, Ordering::SeqCst) {
+            self.wake_driver();
         }
     }
 
-    /// Wakes the task that drives, and nobody else.
-    pub(crate) fn call_driver(&self) {
+    fn wake_driver(&self) {
         let driver = lock(&self.driver).take();
         if let Some(driver) = driver {
             driver.wake();
@@ -104,8 +157,25 @@ pub(crate) struct Busy(Arc<Alarm>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        if self.0.busy.fetch_sub(1, Ordering::SeqCst) == 1 && self.0.noted.load(Ordering::SeqCst) {
+        if self.0.busy.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        self.0.pass_offer_on();
+        if self.0.invites() {
             self.0.ring_loud();
         }
+    }
+}
+
+/// The waker of a connection for what is to be sent.
+struct Offers(Arc<Alarm>);
+
+impl Wake for Offers {
+    fn wake(self: Arc<Self>) {
+        self.0.offer();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.offer();
     }
 }

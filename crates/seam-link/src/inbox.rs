@@ -38,6 +38,9 @@ struct State {
     serial: u32,
     keys: HashMap<Bytes, Hold>,
     harvest: Harvest,
+    /// Memory for items that are taken together.
+    #[allow(clippy::vec_box, reason = "they are boxed already, and may have to wait so again")]
+    items: Vec<Box<Item>>,
     /// Whether nothing will come any more.
     closed: bool,
     /// Why nothing will come any more, where it is no good end.
@@ -361,15 +364,23 @@ impl Feed {
 
     /// Takes over every verdict given since the last call.
     pub(crate) fn harvest(&self, mut told: impl FnMut(Outcome)) {
-        let marked = std::mem::take(&mut *lock(&self.marked));
-        if marked.is_empty() {
-            return;
-        }
+        let mut marked = {
+            let mut list = lock(&self.marked);
+            if list.is_empty() {
+                return;
+            }
+            std::mem::take(&mut *list)
+        };
         let Some(inbox) = self.inbox.upgrade() else { return };
         let mut state = lock(&inbox.state);
-        for token in &marked {
-            state.harvest(*token, &mut told);
+        for token in marked.drain(..) {
+            state.harvest(token, &mut told);
         }
+        let mut list = lock(&self.marked);
+        if list.capacity() == 0 {
+            *list = marked;
+        }
+        drop(list);
         if self.retired.load(Ordering::SeqCst) {
             state.forget_feed(self.index);
         }
@@ -465,6 +476,12 @@ impl Harvester for Feed {
     }
 }
 
+impl Item {
+    fn size(&self) -> usize {
+        self.datagram.view().size()
+    }
+}
+
 impl Load {
     /// Datagrams in it, and their bytes.
     fn size(&self) -> (usize, usize) {
@@ -501,7 +518,7 @@ impl State {
         let Some(feed) = self.seats[seat].parked.front().map(|(feed, _)| *feed) else {
             return false;
         };
-        let mut items = Vec::new();
+        let mut items = std::mem::take(&mut self.items);
         while items.len() < max
             && self.seats[seat].parked.front().is_some_and(|(next, _)| *next == feed)
             && let Some((_, item)) = self.seats[seat].parked.pop_front()
@@ -558,7 +575,7 @@ impl State {
     }
 
     fn take_items(&mut self, seat: usize, feed: usize, max: usize, into: &mut Deliveries) -> bool {
-        let mut items: Vec<Box<Item>> = Vec::new();
+        let mut items = std::mem::take(&mut self.items);
         let mut bytes = 0;
         while items.len() < max {
             let Some(queue) = self.feeds.get_mut(feed) else { break };
@@ -583,7 +600,11 @@ impl State {
                 other.parked.push_back((feed, item));
             }
         }
-        !items.is_empty() && self.lend_items(seat, feed, items, into)
+        if items.is_empty() {
+            self.items = items;
+            return false;
+        }
+        self.lend_items(seat, feed, items, into)
     }
 
     /// Lends items whose keys are counted already.
@@ -592,7 +613,7 @@ impl State {
         &mut self,
         seat: usize,
         feed: usize,
-        items: Vec<Box<Item>>,
+        mut items: Vec<Box<Item>>,
         into: &mut Deliveries,
     ) -> bool {
         let Some(queue) = self.feeds.get(feed) else { return false };
@@ -603,11 +624,18 @@ impl State {
         if let Some(peer) = &queue.peer {
             board.set_peer(peer.clone());
         }
-        let (mut numbers, mut sizes, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, item) in (0u32..).zip(items) {
-            let Item { number, datagram, attempt, possible_duplicate } = *item;
-            numbers.push((number, attempt));
-            sizes.push(datagram.view().size());
+        let mut keys = Vec::new();
+        let (count, open_bytes) = (items.len(), items.iter().map(|item| item.size()).sum());
+        let (numbers, sizes) = match &items[..] {
+            // The most common one without memory of its own.
+            [one] if one.attempt == 1 => (Numbers::From(one.number), Sizes::Alike(open_bytes)),
+            all => (
+                Numbers::Each(all.iter().map(|item| (item.number, item.attempt)).collect()),
+                Sizes::Each(all.iter().map(|item| item.size()).collect()),
+            ),
+        };
+        for (place, item) in (0u32..).zip(items.drain(..)) {
+            let Item { datagram, attempt, possible_duplicate, .. } = *item;
             keys.extend(datagram.envelope().key.clone().map(|key| (place, key)));
             if attempt == 1 && !possible_duplicate {
                 into.push(datagram);
@@ -617,12 +645,11 @@ impl State {
                 into.push_noted(datagram, note);
             }
         }
+        self.items = items;
         let hand = &mut self.seats[seat];
-        hand.in_hand += numbers.len();
-        let open_bytes = sizes.iter().sum();
+        hand.in_hand += count;
         hand.in_hand_bytes += open_bytes;
-        let open = numbers.len();
-        let (numbers, sizes) = (Numbers::Each(numbers), Sizes::Each(sizes));
+        let open = count;
         self.lots.insert(Lot { feed, seat, token, board, numbers, sizes, open, open_bytes, keys });
         true
     }

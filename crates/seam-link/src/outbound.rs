@@ -209,12 +209,21 @@ impl Outbound {
         }
     }
 
-    /// Takes what waits and there is credit for, and encodes it. Rings `cx` once there may be more.
-    pub(crate) fn fill(&mut self, out: &mut Outgoing, cx: &Context<'_>) {
+    /// Takes what waits and there is credit for, and encodes it; rings `cx` once there may be more. Whether it
+    /// stopped for want of room in `out`.
+    pub(crate) fn fill(&mut self, out: &mut Outgoing, cx: &Context<'_>) -> bool {
         self.due = None;
-        while out.pending() < WAITING && self.admit(cx) {
+        let mut more = true;
+        while out.pending() < WAITING && (more || !self.left.is_empty()) {
+            if self.left.is_empty() {
+                more = self.take(cx);
+            }
+            if !self.admit() {
+                break;
+            }
             self.sending.transmit(self.channel, out, WAITING);
         }
+        more &= out.pending() >= WAITING;
         if self.sending.has_unsent() {
             self.sending.transmit(self.channel, out, WAITING.saturating_sub(out.pending()).max(1));
         }
@@ -229,13 +238,11 @@ impl Outbound {
             self.fin_said = true;
             Frame::Fin { last }.encode(self.channel, out.buffer());
         }
+        more || self.sending.has_unsent()
     }
 
     /// Numbers what there is credit for. Says whether there was something.
-    fn admit(&mut self, cx: &Context<'_>) -> bool {
-        if self.left.is_empty() {
-            self.take(cx);
-        }
+    fn admit(&mut self) -> bool {
         let mut admitted = false;
         while let Some(parcel) = self.left.front_mut() {
             let count = self.sending.admit(parcel.clone());
@@ -251,29 +258,41 @@ impl Outbound {
         admitted
     }
 
-    fn take(&mut self, cx: &Context<'_>) {
-        let Some(member) = &self.member else { return };
+    /// Takes what waits. Says whether there may be more now.
+    fn take(&mut self, cx: &Context<'_>) -> bool {
+        let Some(member) = &self.member else { return false };
         let credit = self.sending.credit().min(TAKE);
-        self.starved = credit == 0;
-        if self.starved || !self.sending.is_connected() {
-            return;
+        if credit == 0 {
+            // What it might be woken for goes to a peer that has credit.
+            if !std::mem::replace(&mut self.starved, true) {
+                member.rest();
+            }
+            return false;
+        }
+        self.starved = false;
+        if !self.sending.is_connected() {
+            return false;
         }
         let room = self.sending.room_bytes().min(TAKE_BYTES);
         match member.poll_take(credit, usize::try_from(room).unwrap_or(usize::MAX), cx) {
-            Wait::Ready(Some(lot)) => self.left.extend(parcels(lot)),
-            Wait::Ready(None) => {}
-            Wait::Until(due) => self.due = due,
+            Wait::Ready(Some(lot)) => {
+                let more = lot.more;
+                self.left.extend(parcels(lot));
+                more
+            }
+            Wait::Ready(None) => false,
+            Wait::Until(due) => {
+                self.due = due;
+                false
+            }
         }
     }
 
     /// Tells the distributor what was learned.
     fn apply(&mut self) {
         let Some(member) = &self.member else { return };
-        for (token, places) in self.learned.received.drain(..) {
-            member.received(token, places);
-        }
-        for (token, places) in self.learned.done.drain(..) {
-            member.done(token, places);
+        if !self.learned.received.is_empty() || !self.learned.done.is_empty() {
+            member.learn(self.learned.received.drain(..), self.learned.done.drain(..));
         }
         for released in self.learned.released.drain(..) {
             member.release(released.token, released.place, released.attempt, released.after);

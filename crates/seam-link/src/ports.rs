@@ -43,26 +43,31 @@ impl LinkSender {
     pub(crate) fn new(port: Arc<Port>, way: Way) -> Self {
         Self { port, way }
     }
+
+    /// Admits, then sees to it that what was admitted is written.
+    fn looking_after<T>(&self, batch: &mut Batch, admit: impl FnOnce(&mut Batch) -> T) -> T {
+        let Some(remote) = self.way.remote() else { return admit(batch) };
+        let (busy, bytes) = (remote.alarm.busy(), batch.bytes());
+        let admitted = admit(batch);
+        if remote.gathers(bytes - batch.bytes()) {
+            remote.alarm.call_driver();
+        } else {
+            remote.turn(By::Sender);
+        }
+        drop(busy);
+        admitted
+    }
 }
 
 #[async_trait]
 impl Sender for LinkSender {
     async fn admit(&self, batch: &mut Batch) -> Result<()> {
-        let remote = self.way.remote();
         let mut admission = self.port.admission();
-        poll_fn(|cx| {
-            let Some(remote) = &remote else { return admission.poll(batch, cx) };
-            let (busy, bytes) = (remote.alarm.busy(), batch.bytes());
-            let admitted = admission.poll(batch, cx);
-            if remote.gathers(bytes - batch.bytes()) {
-                remote.alarm.call_driver();
-            } else {
-                remote.turn(By::Sender);
-            }
-            drop(busy);
-            admitted
-        })
-        .await
+        poll_fn(|cx| self.looking_after(batch, |batch| admission.poll(batch, cx))).await
+    }
+
+    fn admit_now(&self, batch: &mut Batch) -> Option<Result<()>> {
+        self.looking_after(batch, |batch| self.port.admit_now(batch))
     }
 
     async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
@@ -119,15 +124,17 @@ impl LinkReceiver {
 #[async_trait]
 impl Receiver for LinkReceiver {
     async fn receive(&mut self, max: usize, into: &mut Deliveries) -> Result<bool> {
-        if let Some(more) = self.inbox.take(self.seat, max, into) {
-            return self.checked(more);
-        }
         let mut waiting = Waiting::new(Way::Hub(self.hub.clone()).remote());
         let guard = Cancel { inbox: &self.inbox, seat: self.seat };
         let (inbox, seat) = (&self.inbox, self.seat);
         let more = poll_fn(|cx| waiting.poll(cx, |cx| inbox.poll_take(seat, max, into, cx))).await;
         std::mem::forget(guard);
         self.checked(more)
+    }
+
+    fn receive_now(&mut self, max: usize, into: &mut Deliveries) -> Option<Result<bool>> {
+        let more = self.inbox.take(self.seat, max, into)?;
+        Some(self.checked(more))
     }
 
     async fn settled(&mut self) -> Result<Settled> {
@@ -190,13 +197,22 @@ impl Waiting {
         Self { remote, call: CALLS.fetch_add(1, Ordering::Relaxed), proxy: None }
     }
 
-    /// Polls, and where that is not ready looks after the connection and polls again.
+    /// Polls; before that, where somebody rang and nobody is about to look, looks after the connection.
     fn poll<T>(
         &mut self,
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         let Some(remote) = &self.remote else { return poll(cx) };
+        let is_first = self.proxy.is_none();
+        if is_first && remote.alarm.is_called() {
+            // Whoever drives is about to look.
+            let polled = poll(cx);
+            if polled.is_pending() {
+                remote.alarm.set_waiter(self.call, cx.waker());
+            }
+            return polled;
+        }
         let (proxy, waker) = self.proxy.get_or_insert_with(|| {
             let call = Mutex::new(cx.waker().clone());
             let proxy = Arc::new(Proxy { looking: AtomicBool::new(false), call });
@@ -205,13 +221,18 @@ impl Waiting {
         });
         lock(&proxy.call).clone_from(cx.waker());
         let mut own = Context::from_waker(waker);
-        if let Poll::Ready(ready) = poll(&mut own) {
+        if is_first && let Poll::Ready(ready) = poll(&mut own) {
             return Poll::Ready(ready);
         }
-        proxy.looking.store(true, Ordering::SeqCst);
         remote.alarm.set_waiter(self.call, cx.waker());
-        remote.turn(By::Waiter);
-        proxy.looking.store(false, Ordering::SeqCst);
+        let looks = remote.alarm.invites();
+        if looks {
+            proxy.looking.store(true, Ordering::SeqCst);
+            remote.turn(By::Waiter);
+            proxy.looking.store(false, Ordering::SeqCst);
+        } else if is_first {
+            return Poll::Pending;
+        }
         poll(&mut own)
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Remote {
     shared: Arc<Shared>,
     state: Mutex<State>,
     pub(crate) alarm: Arc<Alarm>,
+    /// What the distributor wakes.
+    offers: Waker,
     /// Who asked for a turn while another had the lock.
     wanted: AtomicU8,
     /// Whether the peer has received all that it was sent, so that what comes next goes at once.
@@ -76,6 +78,10 @@ struct State {
     gone: Option<Error>,
     /// Why dialling again is of no use.
     terminal: Option<Error>,
+    /// Bytes of the last write.
+    wrote: usize,
+    /// Until when the task that drives sleeps, unless it is called.
+    sleeps_until: Duration,
     /// Its place among the connections of a listener.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -116,6 +122,8 @@ const FRAME_PACE: u64 = 16;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What is worth a write of its own, in bytes, while more may come.
 const ENOUGH: usize = 128 << 10;
+/// A write of so many bytes is no part of a stream.
+const LITTLE: usize = 1 << 10;
 /// What is read in one turn, so that writing gets its own.
 const READ: usize = 256 << 10;
 /// Room that is made for a read, in bytes: from the least, while little comes at once, to the most.
@@ -129,8 +137,10 @@ pub(crate) const FRAME: usize = seam_wire::DEFAULT_MAX_FRAME + 64;
 impl Remote {
     /// A peer that this end dials, or that comes by itself.
     pub(crate) fn new(shared: Arc<Shared>, ends: Ends, dialled: bool) -> Arc<Self> {
+        let alarm = Arc::<Alarm>::default();
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
+            offers: alarm.for_offers(),
             state: Mutex::new(State {
                 outbound: Vec::new(),
                 ends,
@@ -144,10 +154,12 @@ impl Remote {
                 dialled,
                 gone: None,
                 terminal: None,
+                wrote: 0,
+                sleeps_until: Duration::ZERO,
                 permit: None,
             }),
             shared,
-            alarm: Arc::default(),
+            alarm,
             wanted: AtomicU8::new(0),
             idle: AtomicBool::new(true),
             gathered: AtomicUsize::new(0),
@@ -198,7 +210,7 @@ impl Remote {
             }
         }
         drop(state);
-        self.alarm.ring_loud();
+        self.alarm.rouse();
     }
 
     /// Ready once the connection that stands now has ended; why it is not to be dialled again, if so.
@@ -247,7 +259,7 @@ impl Remote {
                 self.ended.notify_waiters();
             }
         }
-        self.alarm.ring_loud();
+        self.alarm.rouse();
     }
 
     /// Its receivers have come or gone.
@@ -322,12 +334,17 @@ impl Remote {
                 _ if wanted & By::Sender.bit() != 0 => By::Sender,
                 _ => By::Waiter,
             };
-            let mut cx = Context::from_waker(&waker);
+            if by != By::Waiter {
+                self.alarm.answered();
+            }
+            let (stood, mut cx) = (state.io.is_some(), Context::from_waker(&waker));
             if let Err(error) = state.work(self, by, &mut cx) {
                 state.fail(&self.shared, error);
             }
-            if state.io.is_none() {
+            if stood && state.io.is_none() {
                 self.ended.notify_waiters();
+                self.alarm.call_driver();
+            } else if by != By::Driver && state.oversleeps(&self.shared) {
                 self.alarm.call_driver();
             }
         }
@@ -339,6 +356,17 @@ impl Remote {
         std::future::poll_fn(|cx| {
             loop {
                 self.alarm.set_driver(cx.waker());
+                let waits = match &mut sleep {
+                    Some((_, timer)) => timer.as_mut().poll(cx).is_pending(),
+                    None => false,
+                };
+                // Whoever was faster has looked after everything.
+                if waits && !self.alarm.calls() && self.wanted.load(Ordering::SeqCst) == 0 {
+                    return Poll::Pending;
+                }
+                if !waits {
+                    sleep = None;
+                }
                 let due = {
                     let mut state = lock(&self.state);
                     self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
@@ -353,20 +381,13 @@ impl Remote {
                     if state.gone.is_some() {
                         return Poll::Ready(());
                     }
-                    state.due(&self.shared)
+                    state.sleeps_until = state.due(&self.shared);
+                    state.sleeps_until
                 };
-                if self.wanted.load(Ordering::SeqCst) != 0 {
-                    continue;
-                }
                 let now = self.shared.clock().now();
                 if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
                     sleep = Some((due, self.shared.clock().sleep(due.saturating_sub(now))));
                 }
-                let Some((_, timer)) = &mut sleep else { return Poll::Pending };
-                if timer.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                sleep = None;
             }
         })
         .await;
@@ -453,6 +474,10 @@ impl State {
         self.read(remote, cx)?;
         let Some(io) = &mut self.io else { return Ok(()) };
         if by == By::Waiter {
+            // Who sends little and waits for an answer sends little again; a stream goes on gathering.
+            if self.wrote <= LITTLE && self.outbound.iter().all(Outbound::is_received) {
+                remote.idle.store(true, Ordering::Relaxed);
+            }
             let late = io.out.pending() > 0
                 || remote.gathered.load(Ordering::Relaxed) > 0
                 || self.inbound.iter().any(Inbound::ack_due)
@@ -463,34 +488,46 @@ impl State {
             return Ok(());
         }
         remote.gathered.store(0, Ordering::Relaxed);
+        self.write(remote, by, cx)?;
+        let received = self.outbound.iter().all(Outbound::is_received);
+        remote.idle.store(received, Ordering::Relaxed);
+        if self.outbound.iter().any(|outbound| outbound.hello_at.is_some())
+            || self.inbound.iter().any(Inbound::ack_due)
+        {
+            remote.alarm.call_driver();
+        }
+        Ok(())
+    }
+
+    /// Takes what waits and writes it, with what is to be told.
+    fn write(&mut self, remote: &Remote, by: By, cx: &mut Context<'_>) -> Result<(), Trouble> {
+        let offers = Context::from_waker(&remote.offers);
         loop {
+            let Some(io) = &mut self.io else { return Ok(()) };
+            let mut more = false;
             for outbound in &mut self.outbound {
-                outbound.fill(&mut io.out, cx);
+                more |= outbound.fill(&mut io.out, &offers);
             }
             if by == By::Driver || io.out.pending() > 0 {
                 for inbound in self.inbound.iter_mut().filter(|inbound| inbound.ack_due()) {
                     inbound.ack(&mut io.out);
+                    more |= inbound.ack_due();
                 }
             }
-            match io.out.pending() {
-                0 => break,
-                _ => match io.write(cx) {
-                    Ok(true) => {}
-                    Ok(false) => break,
-                    Err(trouble) => {
-                        // What the peer said before it closed counts for more than that it did.
-                        self.read(remote, cx)?;
-                        return Err(trouble);
-                    }
-                },
+            if io.out.pending() == 0 {
+                return Ok(());
+            }
+            self.wrote = io.out.pending();
+            match io.write(cx) {
+                Ok(true) if more => {}
+                Ok(_) => return Ok(()),
+                Err(trouble) => {
+                    // What the peer said before it closed counts for more than that it did.
+                    self.read(remote, cx)?;
+                    return Err(trouble);
+                }
             }
         }
-        let received = self.outbound.iter().all(Outbound::is_received);
-        remote.idle.store(received, Ordering::Relaxed);
-        if self.outbound.iter().any(|outbound| outbound.hello_at.is_some()) {
-            remote.alarm.call_driver();
-        }
-        Ok(())
     }
 
     fn read(&mut self, remote: &Remote, cx: &mut Context<'_>) -> Result<(), Trouble> {
@@ -869,6 +906,16 @@ impl State {
         if !self.dialled && !waits {
             self.depart(Error::disconnected(&*shared.name, "the peer has departed"));
         }
+    }
+
+    /// Whether something came up that is due before the task that drives looks again.
+    fn oversleeps(&self, shared: &Shared) -> bool {
+        let speaks = self.io.is_some() && self.plain.is_none();
+        let ping = speaks.then(|| self.heard + shared.config.keep_alive * (self.pinged + 1));
+        let delayed = self.outbound.iter().filter_map(|outbound| outbound.due);
+        let plain = self.plain.iter().flat_map(|plain| [plain.due, plain.leave_at]).flatten();
+        let mut all = delayed.chain(plain).chain(self.started.map(must_be_whole)).chain(ping);
+        all.any(|due| due < self.sleeps_until)
     }
 
     /// When there is something due by time.

@@ -14,8 +14,9 @@ use slab::Slab;
 
 use super::content::{Run, Single, Taken, Undone};
 use super::lot::{Bits, Lot};
+use super::register::Register;
 use crate::driver::Board;
-use crate::{Clock, Datagram, Timestamp, View};
+use crate::{Batch, Clock, Datagram, Timestamp, View};
 
 /// Who a group is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ struct Awaited {
 
 pub(crate) struct Group {
     pub(crate) name: Name,
-    pub(crate) members: BTreeMap<usize, Member>,
+    pub(crate) members: Register<usize, Member>,
     next_member: usize,
     pub(crate) lots: Slab<Lot>,
     queue: VecDeque<Run>,
@@ -118,7 +119,7 @@ impl Group {
     pub(crate) fn new(name: Name, expiry: Duration) -> Self {
         Self {
             name,
-            members: BTreeMap::new(),
+            members: Register::default(),
             next_member: 0,
             lots: Slab::new(),
             queue: VecDeque::new(),
@@ -212,6 +213,24 @@ impl Group {
         }
         self.awaited.push_back(awaited);
         false
+    }
+
+    /// Puts the only datagram of `batch`, number `first`, to the run that was appended last, if nobody has any of
+    /// it and it is plain and not long already.
+    pub(crate) fn join_last(&mut self, batch: &mut Batch, first: u64) -> bool {
+        let Some(run) = self.queue.back_mut() else { return false };
+        let whole = run.from == 0 && run.content.len() == run.len;
+        if run.enveloped || run.end() != first || !whole || run.len >= JOINED {
+            return false;
+        }
+        let size = batch.bytes();
+        if !super::sending::append(batch, first, &mut run.content) {
+            return false;
+        }
+        run.len += 1;
+        self.admitted += 1;
+        self.admitted_bytes += super::content::number(size);
+        true
     }
 
     /// The first number of the next admission that has come within the window since the last call.
@@ -552,12 +571,13 @@ impl Group {
             self.take_up_room(&single.datagram);
             return Some(single.into_undone());
         }
-        for member in self.members.values_mut() {
-            if let Some(at) = member.parked.iter().position(|single| single.number == number) {
-                let single = member.parked.remove(at)?;
-                self.release_key(single.datagram.view());
-                return Some(single.into_undone());
-            }
+        let parked = self.members.values_mut().find_map(|member| {
+            let at = member.parked.iter().position(|single| single.number == number)?;
+            member.parked.remove(at)
+        });
+        if let Some(single) = parked {
+            self.release_key(single.datagram.view());
+            return Some(single.into_undone());
         }
         let datagram = self.extract_queued(number)?;
         Some(Undone { number, datagram, seen: false, received: false })
@@ -642,6 +662,9 @@ impl Found {
         self.taken.push(taken);
     }
 }
+
+/// Datagrams that were admitted one by one and become one run.
+const JOINED: usize = 256;
 
 fn is_expired(datagram: &Datagram, now: &Now<'_>) -> bool {
     datagram.envelope().expiry.is_some_and(|expiry| expiry <= now.wall())

@@ -30,6 +30,8 @@ pub struct Lot {
     pub token: u64,
     /// Its datagrams, in the order in which they are to be delivered.
     pub pieces: Vec<Piece>,
+    /// Whether more may be taken at once. Where not, whoever took this is woken once there may be more.
+    pub more: bool,
 }
 
 /// Datagrams of a lot that were admitted together, shared with the distributor.
@@ -57,41 +59,45 @@ impl Member {
     }
 
     /// Takes up to `max` datagrams, as many of them as `bytes` hold and at least one; wakes `cx` once there
-    /// may be more. [`Wait::Ready`] with `None` once there will be no more.
+    /// may be more than what was left. [`Wait::Ready`] with `None` once there will be no more.
+    #[must_use]
     pub fn poll_take(&self, max: usize, bytes: usize, cx: &Context<'_>) -> Wait<Option<Lot>> {
         let now = Now::of(&*self.clock);
-        let mut copies = Vec::new();
-        let wait = self.distributor.with(|state, after| {
+        self.distributor.with(|state, after| {
             state.offer(self.seat, bytes);
-            let wait = state.take_lot(self.seat, max, &self.events, &now, &mut copies, after);
-            if matches!(wait, Wait::Until(_)) {
-                state.wait(self.seat, cx);
+            let mut wait = state.take_lot(self.seat, max, &self.events, &now, after);
+            match &mut wait {
+                Wait::Ready(Some(lot)) if lot.more || state.has_more(self.seat) => lot.more = true,
+                Wait::Ready(None) => {}
+                Wait::Ready(Some(_)) | Wait::Until(_) => state.wait(self.seat, cx),
             }
             wait
-        });
-        match wait {
-            Wait::Ready(Some(token)) => {
-                Wait::Ready(Some(Lot { token, pieces: copies.into_iter().map(piece).collect() }))
-            }
-            Wait::Ready(None) => Wait::Ready(None),
-            Wait::Until(due) => Wait::Until(due),
-        }
+        })
     }
 
     /// The other end has received these places of a lot; told once for each, in order.
     pub fn received(&self, token: u64, places: Range<u32>) {
-        self.distributor.with(|state, after| state.tell_received(self.seat, token, places, after));
+        self.learn([(token, places)], []);
     }
 
     /// The other end is done with these places of a lot.
     pub fn done(&self, token: u64, places: Range<u32>) {
+        self.learn([], [(token, places)]);
+    }
+
+    /// Both at once, each for any number of lots: what the other end has received, and what it is done with.
+    pub fn learn(
+        &self,
+        received: impl IntoIterator<Item = (u64, Range<u32>)>,
+        done: impl IntoIterator<Item = (u64, Range<u32>)>,
+    ) {
         self.distributor.with(|state, after| {
-            let places = index(places.start)..index(places.end);
-            let found = state.groups.get(&self.seat.group).and_then(|group| group.lot_of(token));
-            let Some(lot) = found else { return };
-            state.done(self.seat.group, lot, places, after);
-            state.end_lot(self.seat.group, lot, after);
-            after.wakers.append(&mut state.watchers);
+            for (token, places) in received {
+                state.tell_received(self.seat, token, places, after);
+            }
+            for (token, places) in done {
+                state.tell_done(self.seat, token, places, after);
+            }
         });
     }
 
@@ -171,22 +177,45 @@ impl super::state::State {
         max: usize,
         events: &Events,
         now: &Now<'_>,
-        copies: &mut Vec<Taken>,
         after: &mut super::state::After,
-    ) -> Wait<Option<u64>> {
+    ) -> Wait<Option<Lot>> {
         let Some(found) = self.find(seat, max, now, after) else { return Wait::Ready(None) };
         let mut wait = match self.wait_of(seat, &found) {
             Wait::Ready(_) => Wait::Ready(None),
             Wait::Until(due) => Wait::Until(due),
         };
         if let Some(group) = self.groups.get_mut(&seat.group).filter(|_| found.count > 0) {
-            copies.extend(found.taken.iter().map(Taken::share));
+            let pieces = found.taken.iter().map(piece).collect();
             let token = group.next_token();
             group.hold(seat.member, token, None, found.taken);
-            wait = Wait::Ready(Some(token));
+            // One that took all it asked for may be unable to take more, and must not wait in front of others.
+            let more = found.count == max;
+            wait = Wait::Ready(Some(Lot { token, pieces, more }));
         }
         self.look_after(seat, found.expired, events, after);
         wait
+    }
+
+    /// Whether this member may find more without anything changing, or something is due by time.
+    fn has_more(&self, seat: Seat) -> bool {
+        let group = self.groups.get(&seat.group);
+        group.is_some_and(|group| {
+            group.has_something() || group.has_parked(seat.member) || group.next_due().is_some()
+        })
+    }
+
+    fn tell_done(
+        &mut self,
+        seat: Seat,
+        token: u64,
+        places: Range<u32>,
+        after: &mut super::state::After,
+    ) {
+        let group = self.groups.get(&seat.group);
+        let Some(lot) = group.and_then(|group| group.lot_of(token)) else { return };
+        self.done(seat.group, lot, index(places.start)..index(places.end), after);
+        self.end_lot(seat.group, lot, after);
+        after.wakers.append(&mut self.watchers);
     }
 
     fn tell_received(
@@ -196,24 +225,26 @@ impl super::state::State {
         places: Range<u32>,
         after: &mut super::state::After,
     ) {
-        let Some(group) = self.groups.get_mut(&seat.group) else { return };
+        let Self { groups, accounts, asking, .. } = self;
+        let Some(group) = groups.get_mut(&seat.group) else { return };
         let Some(lot) = group.lot_of(token) else { return };
         let counts = group.counts();
         let lot = &mut group.lots[lot];
         let (from, end) = (index(places.start), index(places.end));
         lot.received = lot.received.max(end);
-        let (mut start, mut told) = (0, Vec::new());
+        let mut start = 0;
         for taken in &lot.taken {
             let begin = start;
             start += taken.len();
             let (from, end) = (from.max(begin), end.min(start));
             let before = matches!(taken, Taken::Single(single) if single.received);
-            if from < end && counts && !before {
-                told.push((taken.first() + number(from - begin), end - from));
+            if from >= end || !counts || before {
+                continue;
             }
-        }
-        for (first, count) in told {
-            self.receive(first, count, after);
+            let first = taken.first() + number(from - begin);
+            if let Some(account) = accounts.get_mut(first) {
+                *asking = asking.saturating_sub(account.receive(first, end - from, after));
+            }
         }
     }
 
@@ -250,10 +281,8 @@ impl super::state::State {
         error: &Error,
         after: &mut super::state::After,
     ) {
-        let Some((_, account)) = self.accounts.range_mut(..=single.number).next_back() else {
-            return;
-        };
-        let (id, forgotten) = (account.outbox, account.forgotten);
+        let Some(account) = self.accounts.get_mut(single.number) else { return };
+        let (id, forgotten) = (account.outbox, account.is_forgotten(single.number));
         if account.given_back.contains(&single.number) {
             return;
         }
@@ -278,17 +307,17 @@ impl super::state::State {
     }
 }
 
-fn piece(taken: Taken) -> Piece {
+fn piece(taken: &Taken) -> Piece {
     match taken {
         Taken::Run(run) => Piece {
             range: run.from..run.from + run.len,
-            content: run.content,
+            content: run.content.clone(),
             attempt: 1,
             possible_duplicate: false,
         },
         Taken::Single(single) => Piece {
             range: 0..1,
-            content: Arc::new(single.datagram.into()),
+            content: Arc::new(single.datagram.clone().into()),
             attempt: single.attempt,
             possible_duplicate: single.possible_duplicate,
         },

@@ -5,7 +5,8 @@
 //!
 //! - `content`: datagrams that were admitted together stay together, shared by all groups.
 //! - `group`, `lot`: what waits for a group of receivers, and which of them has what. Plain values.
-//! - `outbox`: what one connection has sent, and what is owed for it.
+//! - `outbox`, `account`: what one connection has sent, and what is owed for each admission.
+//! - `register`: a map for keys that rise.
 //! - `state`, `sending`, `receiving`: what a distributor knows, and how that changes. No lock, waker call or wait.
 //! - `hook`, `member`: how it learns of verdicts: from the boards of local receivers, or from a session.
 //! - `port`: the driver's sender over it.
@@ -14,6 +15,7 @@
 //! dropped outside it, wakers are called outside it. An admission stays one run of shared datagrams all the
 //! way, so its cost is that of the batch, not of each datagram.
 
+mod account;
 mod content;
 pub(crate) mod group;
 pub(crate) mod hook;
@@ -22,6 +24,7 @@ mod member;
 mod outbox;
 mod port;
 mod receiving;
+mod register;
 mod sending;
 mod state;
 pub(crate) mod timer;
@@ -138,12 +141,21 @@ impl Distributor {
         output
     }
 
+    #[inline]
     fn finish(&self, after: After) {
-        if let Some(events) = after.told {
-            events.emit(Event::Expired { count: number(after.expired.len()) });
+        let After { wakers, garbage, expired, told, groups } = after;
+        if let Some(events) = told {
+            events.emit(Event::Expired { count: number(expired.len()) });
         }
-        after.wakers.wake();
-        for taken in after.garbage {
+        wakers.wake();
+        if !garbage.is_empty() {
+            self.clear(garbage);
+        }
+        drop((expired, groups));
+    }
+
+    fn clear(&self, garbage: Vec<Taken>) {
+        for taken in garbage {
             if let Taken::Run(run) = taken {
                 self.reuse(run.content);
             }
@@ -180,12 +192,15 @@ impl Distributor {
                 .groups
                 .iter()
                 .find(|(_, group)| group.name == membership.group && group.name != Name::Private);
-            let id = known.map(|(id, _)| *id).unwrap_or_else(|| state.id());
-            let group = state
-                .groups
-                .entry(id)
-                .or_insert_with(|| Group::new(membership.group, membership.session_expiry));
-            let member = group.join(membership.credit, membership.credit_bytes);
+            let id = known.map(|(id, _)| id).unwrap_or_else(|| {
+                let id = state.id();
+                let group = Group::new(membership.group, membership.session_expiry);
+                state.groups.insert(id, group);
+                id
+            });
+            let group = state.groups.get_mut(&id);
+            let member =
+                group.map_or(0, |group| group.join(membership.credit, membership.credit_bytes));
             state.advance(id, after);
             state.wake_senders(after);
             Seat { group: id, member }
@@ -361,6 +376,28 @@ impl Distributor {
         })
     }
 
+    /// Admits all of a batch if that needs no waiting; else nothing.
+    pub(crate) fn admit_now(
+        &self,
+        outbox: u64,
+        batch: &mut Batch,
+        now: &Now<'_>,
+    ) -> Option<Result<()>> {
+        self.with(|state, after| {
+            let may = state.refusal(outbox, None, &self.name).is_none();
+            if !may || !state.is_first(outbox, None) || !state.fits(outbox, batch) {
+                return None;
+            }
+            state.admit(outbox, batch, self, after);
+            if !batch.is_empty() {
+                // There is no group to take it.
+                return None;
+            }
+            self.look_for_others(state, now, after);
+            Some(Ok(()))
+        })
+    }
+
     /// A call that waits for credit is dropped.
     pub(crate) fn cancel_admit(&self, outbox: u64, call: &mut Option<u64>, now: &Now<'_>) {
         self.with(|state, after| {
@@ -389,14 +426,13 @@ impl Distributor {
                 return Poll::Ready(receipts);
             }
             self.eager.store(true, Ordering::SeqCst);
-            self.harvest_marked(state, now, after);
-            match state.receipts(outbox, ticket) {
-                Some(receipts) => Poll::Ready(receipts),
-                None => {
-                    state.ask(outbox, ticket, cx);
-                    Poll::Pending
-                }
+            if self.harvest_marked(state, now, after)
+                && let Some(receipts) = state.receipts(outbox, ticket)
+            {
+                return Poll::Ready(receipts);
             }
+            state.ask(outbox, ticket, cx);
+            Poll::Pending
         })
     }
 
@@ -413,8 +449,7 @@ impl Distributor {
         self.with(|state, _| {
             for (first, len) in ticket.ranges() {
                 let range = first..first + u64::from(len);
-                let accounts = state.accounts.range_mut(range.clone());
-                accounts.for_each(|(_, account)| account.forgotten = true);
+                state.forget_ticket(range.clone());
                 if let Some(outbox) = state.outboxes.get_mut(&outbox) {
                     outbox.failed.retain(|number, _| !range.contains(number));
                 }
@@ -491,23 +526,29 @@ impl Distributor {
 
     /// Looks at what was settled on this member's boards.
     pub(crate) fn harvest(&self, now: &Now<'_>) {
-        self.with(|state, after| self.harvest_marked(state, now, after));
+        self.with(|state, after| {
+            self.harvest_marked(state, now, after);
+        });
     }
 
-    fn harvest_marked(&self, state: &mut State, now: &Now<'_>, after: &mut After) {
-        let marked = std::mem::take(&mut *lock(&self.marked));
-        for (group, token) in &marked {
-            state.harvest(*group, *token, now, after);
+    /// Takes over what was settled on boards; whether there was any.
+    fn harvest_marked(&self, state: &mut State, now: &Now<'_>, after: &mut After) -> bool {
+        let mut marked = {
+            let mut list = lock(&self.marked);
+            if list.is_empty() {
+                return false;
+            }
+            std::mem::take(&mut *list)
+        };
+        for (group, token) in marked.drain(..) {
+            state.harvest(group, token, now, after);
         }
-        if !marked.is_empty() {
-            after.wakers.append(&mut state.watchers);
-        }
-        let mut marked = marked;
-        marked.clear();
+        after.wakers.append(&mut state.watchers);
         let mut list = lock(&self.marked);
         if list.is_empty() && list.capacity() < marked.capacity() {
             *list = marked;
         }
+        true
     }
 }
 

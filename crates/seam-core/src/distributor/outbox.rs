@@ -1,9 +1,11 @@
-//! What one connection has sent into a topic, and what is owed for each admission.
+//! What one connection has sent into a topic.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
 
 use super::Sending;
+use super::account::Accounts;
+use super::register::Register;
 use super::state::After;
 use crate::driver::Ticket;
 use crate::{Batch, Confirmation, Datagram, Error, Events, Fate, Receipts, SendError};
@@ -34,30 +36,6 @@ pub(crate) struct Outbox {
     pub(crate) returning: Vec<Waker>,
 }
 
-/// What is owed for one admission.
-pub(crate) struct Account {
-    pub(crate) len: usize,
-    pub(crate) outbox: u64,
-    /// Groups that it went to.
-    pub(crate) groups: usize,
-    /// What its receipt waits for: groups, or, where sessions tell what they received, datagrams that some
-    /// group has not received.
-    pub(crate) awaiting: usize,
-    /// Groups whose receipt counts.
-    pub(crate) counted: u16,
-    /// Groups that have not told to have received it, for each datagram; `None` while nobody told of a part.
-    pub(crate) unreceived: Option<Box<[u16]>>,
-    /// Datagrams that are not done in every group.
-    pub(crate) undone: usize,
-    /// Groups that owe an outcome, for each datagram; `None` where it is one group.
-    pub(crate) owed: Option<Box<[u16]>>,
-    /// Numbers that were given back to the caller, and so are never delivered again.
-    pub(crate) given_back: Vec<u64>,
-    /// Whether its ticket was dropped: nobody is told any more.
-    pub(crate) forgotten: bool,
-    pub(crate) wakers: Vec<Waker>,
-}
-
 impl Outbox {
     pub(crate) fn new(sending: Sending) -> Self {
         let Sending { credit, credit_bytes, confirm, events } = sending;
@@ -78,6 +56,11 @@ impl Outbox {
             returned: VecDeque::new(),
             returning: Vec::new(),
         }
+    }
+
+    /// Where a call that waits stands in the queue.
+    pub(crate) fn place_of(&self, call: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&call, |(waiting, _)| *waiting).ok()
     }
 
     pub(crate) fn fits(&self, batch: &Batch) -> bool {
@@ -150,52 +133,21 @@ impl Outbox {
     }
 }
 
-impl Account {
-    /// Notes that one group told to have received `count` datagrams from the one at `from` on; whether that
-    /// was the last that the receipt waited for.
-    pub(crate) fn receive(&mut self, from: usize, count: usize) -> bool {
-        let before = self.awaiting;
-        if self.counted == 1 && count == self.len && self.unreceived.is_none() {
-            self.awaiting = 0;
-        } else {
-            let fresh = || vec![self.counted; self.len].into();
-            let owed = self.unreceived.get_or_insert_with(fresh);
-            for owed in owed.iter_mut().skip(from).take(count).filter(|owed| **owed > 0) {
-                *owed -= 1;
-                self.awaiting -= usize::from(*owed == 0);
-            }
-        }
-        before > 0 && self.awaiting == 0
-    }
-
-    /// Whether every group told to have received the datagram at `at`.
-    pub(crate) fn has_received(&self, at: usize) -> bool {
-        match &self.unreceived {
-            Some(owed) => owed.get(at).is_some_and(|owed| *owed == 0),
-            None => self.awaiting == 0,
-        }
-    }
-
-    pub(crate) fn is_open(&self, confirm: Confirmation) -> bool {
-        if confirm == Confirmation::Settled { self.undone > 0 } else { self.awaiting > 0 }
-    }
-}
-
 /// Notes that one group is done with `count` datagrams of one admission, of `size` bytes in all and `sizes` each;
 /// gives their credit back once all are.
 pub(crate) fn settle(
-    accounts: &mut BTreeMap<u64, Account>,
-    outboxes: &mut BTreeMap<u64, Outbox>,
+    accounts: &mut Accounts,
+    outboxes: &mut Register<u64, Outbox>,
     asking: &mut usize,
     first: u64,
     (mut count, mut size): (usize, usize),
     sizes: impl Iterator<Item = usize>,
     after: &mut After,
 ) {
-    let Some((&base, account)) = accounts.range_mut(..=first).next_back() else { return };
+    let Some(account) = accounts.get_mut(first) else { return };
+    let from = account.place(first);
     if let Some(owed) = &mut account.owed {
         (count, size) = (0, 0);
-        let from = usize::try_from(first - base).unwrap_or(usize::MAX);
         for (owed, item) in owed[from..].iter_mut().zip(sizes) {
             *owed -= 1;
             if *owed == 0 {
@@ -210,10 +162,7 @@ pub(crate) fn settle(
         outbox.wake_first(after);
     }
     if account.undone == 0 {
-        if !account.wakers.is_empty() {
-            *asking = asking.saturating_sub(1);
-        }
-        after.wakers.append(&mut account.wakers);
-        accounts.remove(&base);
+        *asking = asking.saturating_sub(account.wake_all(after));
+        accounts.finish();
     }
 }

@@ -45,6 +45,13 @@ impl Port {
         Admission { port: self, lane: self.lane(), call: None, timer: Timer::default() }
     }
 
+    /// Admits all of `batch` if there is credit for it and nobody waits for credit before; else nothing, and
+    /// `None`.
+    pub fn admit_now(&self, batch: &mut Batch) -> Option<Result<()>> {
+        let lane = self.lane();
+        lane.topic.admit_now(lane.outbox, batch, &Now::of(&*self.clock))
+    }
+
     /// Ready once each datagram of the ticket has its fate.
     pub fn poll_receipts(&self, ticket: &Ticket, cx: &mut Context<'_>) -> Poll<Receipts> {
         let lane = self.lane();
@@ -149,6 +156,10 @@ impl Sender for Port {
     async fn admit(&self, batch: &mut Batch) -> Result<()> {
         let mut admission = self.admission();
         poll_fn(|cx| admission.poll(batch, cx)).await
+    }
+
+    fn admit_now(&self, batch: &mut Batch) -> Option<Result<()>> {
+        Self::admit_now(self, batch)
     }
 
     async fn receipts(&self, ticket: &mut Ticket) -> Receipts {

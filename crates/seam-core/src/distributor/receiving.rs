@@ -239,8 +239,8 @@ impl State {
         let member = entry.member;
         group.uncharge(member, 1, single.datagram.view().size());
         group.release_key(single.datagram.view());
-        let account = self.accounts.range(..=single.number).next_back();
-        if account.is_some_and(|(_, account)| account.given_back.contains(&single.number)) {
+        let account = self.accounts.get(single.number);
+        if account.is_some_and(|account| account.given_back.contains(&single.number)) {
             group.settle_waiting(&single.datagram);
             let counts = group.counts();
             self.settle_undone(&single.into_undone(), counts, after);

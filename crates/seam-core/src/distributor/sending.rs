@@ -1,6 +1,7 @@
 //! How a topic changes when something is sent: admission, receipts, and what comes back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 use std::task::Context;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use super::Distributor;
 use super::content::{Run, Undone, number};
 use super::group::Group;
-use super::outbox::{Account, Outbox};
+use super::outbox::Outbox;
 use super::state::{After, State, wake_one};
 use crate::clock::lock;
 use crate::driver::Ticket;
@@ -63,8 +64,8 @@ impl State {
     pub(crate) fn enqueue(&mut self, outbox: u64, call: &mut Option<u64>, cx: &Context<'_>) {
         let Some(outbox) = self.outboxes.get_mut(&outbox) else { return };
         if let Some(number) = *call {
-            if let Some((_, waker)) = outbox.waiting.iter_mut().find(|(n, _)| *n == number) {
-                waker.clone_from(cx.waker());
+            if let Some(place) = outbox.place_of(number) {
+                outbox.waiting[place].1.clone_from(cx.waker());
             }
             return;
         }
@@ -82,9 +83,10 @@ impl State {
             outbox.called = false;
             outbox.lingers_at = None;
         }
-        let before = outbox.waiting.len();
-        outbox.waiting.retain(|(waiting, _)| *waiting != number);
-        self.hungry -= before - outbox.waiting.len();
+        if let Some(place) = outbox.place_of(number) {
+            outbox.waiting.remove(place);
+            self.hungry -= 1;
+        }
         outbox.wake_first(after);
         after.wakers.append(&mut self.watchers);
     }
@@ -107,8 +109,12 @@ impl State {
         }
         outbox.held += count;
         outbox.held_bytes += size;
+        let confirm = outbox.confirm;
         let first = self.next_number;
         self.next_number += number(count);
+        if self.join(outbox_id, batch, count, first, after) {
+            return;
+        }
         let enveloped = batch.has_envelopes();
         let content = fill(batch, count, first, topic);
         let run = Run { content, from: 0, len: count, first, enveloped };
@@ -124,24 +130,37 @@ impl State {
         if self.told {
             awaiting = count;
         }
-        let owing = u16::try_from(groups).unwrap_or(u16::MAX);
-        let account = Account {
-            len: count,
-            outbox: outbox_id,
-            groups,
-            awaiting,
-            counted,
-            unreceived: None,
-            undone: count,
-            owed: (owing > 1).then(|| vec![owing; count].into()),
-            given_back: Vec::new(),
-            forgotten: false,
-            wakers: Vec::new(),
-        };
-        self.accounts.insert(first, account);
-        if awaiting == 0 && outbox.confirm <= Confirmation::Received {
-            batch.confirm(outbox.confirm);
+        self.accounts.open((first, count), outbox_id, (groups, counted), awaiting);
+        if awaiting == 0 && confirm <= Confirmation::Received {
+            batch.confirm(confirm);
         }
+    }
+
+    /// Puts a single plain datagram to what was admitted last, if that waits untouched for one session's group:
+    /// what many calls send one by one is then one run.
+    fn join(
+        &mut self,
+        outbox: u64,
+        batch: &mut Batch,
+        count: usize,
+        first: u64,
+        after: &mut After,
+    ) -> bool {
+        let plain = self.told && count == 1 && batch.len() == 1 && !batch.has_envelopes();
+        let Some(account) = self.accounts.last_mut().filter(|_| plain) else { return false };
+        let confirm = self.outboxes.get(&outbox).map(|outbox| outbox.confirm);
+        let fits = account.is_simple()
+            && account.outbox == outbox
+            && account.end() == first
+            && confirm.is_some_and(|confirm| confirm <= Confirmation::Received);
+        let mut open = self.groups.values_mut().filter(|group| group.is_open());
+        let (Some(group), None) = (open.next().filter(|_| fits), open.next()) else { return false };
+        if !group.join_last(batch, first) {
+            return false;
+        }
+        account.join(count);
+        wake_one(group, after);
+        true
     }
 
     /// The receipts of a ticket, if everything in it has its fate.
@@ -150,7 +169,8 @@ impl State {
             return Some(Receipts::all(ticket.len(), Confirmation::Received));
         };
         let confirm = *confirm;
-        if !closed && self.accounts_of(ticket).any(|(_, account)| account.is_open(confirm)) {
+        let open = |numbers| self.accounts.first_open(&numbers, confirm).is_some();
+        if !*closed && numbers(ticket).any(open) {
             return None;
         }
         let mut receipts = Receipts::all(ticket.len(), confirm);
@@ -160,41 +180,39 @@ impl State {
         Some(receipts)
     }
 
+    /// Wakes `cx` once the first of a ticket's accounts that must be waited for may have changed.
     pub(crate) fn ask(&mut self, outbox: u64, ticket: &Ticket, cx: &Context<'_>) {
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
-        for (first, len) in ticket.ranges() {
-            let mut range = self.accounts.range_mut(first..first + u64::from(len));
-            if let Some((_, account)) = range.find(|(_, account)| account.is_open(confirm)) {
-                if account.wakers.is_empty() {
-                    self.asking += 1;
-                }
-                if !account.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    account.wakers.push(cx.waker().clone());
-                }
+        for numbers in numbers(ticket) {
+            if let Some(account) = self.accounts.first_open(&numbers, confirm) {
+                let theirs = account.first.max(numbers.start)..account.end().min(numbers.end);
+                self.asking += usize::from(account.wait(theirs, cx.waker()));
                 return;
             }
         }
     }
 
-    pub(crate) fn accounts_of<'a>(
-        &'a self,
-        ticket: &'a Ticket,
-    ) -> impl Iterator<Item = (&'a u64, &'a Account)> {
-        let range = |(first, len)| self.accounts.range(first..first + u64::from(len));
-        ticket.ranges().flat_map(range)
+    /// Nobody asks for these numbers any more.
+    pub(crate) fn forget_ticket(&mut self, numbers: Range<u64>) {
+        let parts: Vec<Range<u64>> = self.parts_of(numbers).map(|(_, _, part)| part).collect();
+        for part in parts {
+            if let Some(account) = self.accounts.get_mut(part.start) {
+                self.asking = self.asking.saturating_sub(usize::from(account.forget(&part)));
+            }
+        }
     }
 
     pub(crate) fn withdraw(&mut self, outbox: u64, ticket: &Ticket, after: &mut After) -> Receipts {
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
         let mut receipts = Receipts::all(ticket.len(), confirm);
-        let accounts: Vec<(u64, usize)> =
-            self.accounts_of(ticket).map(|(first, account)| (*first, account.len)).collect();
+        let accounts: Vec<(u64, usize, Range<u64>)> =
+            numbers(ticket).flat_map(|numbers| self.parts_of(numbers)).collect();
         let mut lanes = HashMap::new();
         let mut failed = BTreeMap::new();
-        for (first, len) in accounts {
+        for (first, len, theirs) in accounts {
             let kept = self.kept(confirm, first, len);
-            for number in (first..first + number(len)).filter(|number| !kept(*number)) {
-                let Some((datagram, fate)) = self.take_back(first, number, after) else { continue };
+            for number in theirs.filter(|number| !kept(*number)) {
+                let Some((datagram, fate)) = self.take_back(number, after) else { continue };
                 if let Some(key) = &datagram.envelope().key {
                     lanes.entry(key.clone()).or_insert(number);
                 }
@@ -211,6 +229,14 @@ impl State {
         receipts
     }
 
+    /// The accounts that hold `numbers`, as first number and length, and which of `numbers` each holds.
+    fn parts_of(&self, numbers: Range<u64>) -> impl Iterator<Item = (u64, usize, Range<u64>)> {
+        self.accounts.of(numbers.clone()).map(move |account| {
+            let theirs = numbers.start.max(account.first)..numbers.end.min(account.end());
+            (account.first, account.len, theirs)
+        })
+    }
+
     /// Which numbers of an admission are beyond failing.
     pub(crate) fn kept(
         &self,
@@ -219,12 +245,12 @@ impl State {
         len: usize,
     ) -> impl Fn(u64) -> bool + use<> {
         let (mut upto, mut parts) = (first, Vec::new());
-        let account = self.accounts.get(&first).filter(|_| confirm != Confirmation::Settled);
+        let account = self.accounts.get(first).filter(|_| confirm != Confirmation::Settled);
         if let Some(account) = account {
-            let received = |at: &usize| account.has_received(*at);
+            let end = first + number(len);
             match self.told {
-                _ if account.awaiting == 0 => upto = first + number(len),
-                true => parts.extend((0..len).filter(received).map(|at| first + number(at))),
+                _ if account.awaiting == 0 => upto = end,
+                true => parts.extend((first..end).filter(|number| account.has_received(*number))),
                 false => upto = first + number(self.received_of(first, len)),
             }
         }
@@ -246,18 +272,16 @@ impl State {
         let undone = self.groups.values().flat_map(Group::undone).filter(behind);
         let numbers: BTreeSet<u64> = undone.map(|undone| undone.number).collect();
         for number in numbers {
-            let Some((&first, account)) = self.accounts.range(..=number).next_back() else {
-                continue;
-            };
+            let Some(account) = self.accounts.get(number) else { continue };
             let Some(owner) = self.outboxes.get(&outbox).filter(|_| account.outbox == outbox)
             else {
                 continue;
             };
-            if self.kept(owner.confirm, first, account.len)(number) {
+            if self.kept(owner.confirm, account.first, account.len)(number) {
                 continue;
             }
-            let forgotten = account.forgotten;
-            if let Some((datagram, fate)) = self.take_back(first, number, after)
+            let forgotten = account.is_forgotten(number);
+            if let Some((datagram, fate)) = self.take_back(number, after)
                 && let Some(outbox) = self.outboxes.get_mut(&outbox)
             {
                 if forgotten {
@@ -267,9 +291,7 @@ impl State {
                 }
             }
         }
-        for account in self.accounts.values_mut() {
-            after.wakers.append(&mut account.wakers);
-        }
+        self.accounts.wake_all(after);
         self.asking = 0;
     }
 
@@ -282,15 +304,10 @@ impl State {
 
     /// Takes one datagram back from wherever it waits; `None` if every group is done with it. Not sent is
     /// only what still waited in every group that it went to, and was never delivered.
-    pub(crate) fn take_back(
-        &mut self,
-        first: u64,
-        number: u64,
-        after: &mut After,
-    ) -> Option<(Datagram, Fate)> {
+    pub(crate) fn take_back(&mut self, number: u64, after: &mut After) -> Option<(Datagram, Fate)> {
         let (mut datagram, mut unseen, mut in_hand) = (None, 0usize, false);
-        let groups = self.accounts.get(&first)?.groups;
-        let ids: Vec<u64> = self.groups.keys().copied().collect();
+        let groups = self.accounts.get(number)?.groups;
+        let ids: Vec<u64> = self.groups.keys().collect();
         for id in ids {
             let Some(group) = self.groups.get_mut(&id) else { continue };
             if let Some(found) = group.extract(number) {
@@ -306,7 +323,7 @@ impl State {
             }
         }
         let datagram = datagram?;
-        if in_hand && let Some(account) = self.accounts.get_mut(&first) {
+        if in_hand && let Some(account) = self.accounts.get_mut(number) {
             account.given_back.push(number);
         }
         let fate = if unseen == groups { Fate::NotSent } else { Fate::MaybeSent };
@@ -317,8 +334,9 @@ impl State {
         if self.outboxes.get(&outbox).is_none_or(|outbox| outbox.closed) {
             return Vec::new();
         }
-        let theirs = self.accounts.iter().filter(|(_, account)| account.outbox == outbox);
-        let theirs: Vec<(u64, usize)> = theirs.map(|(first, a)| (*first, a.len)).collect();
+        let theirs = self.accounts.iter().filter(|account| account.outbox == outbox);
+        let theirs: Vec<(u64, usize)> =
+            theirs.map(|account| (account.first, account.len)).collect();
         let closed = || Error::Closed { endpoint: name.to_owned() };
         let closed = self.closed.clone().unwrap_or_else(closed);
         let confirm = self.outboxes.get(&outbox).map_or(Confirmation::Received, |o| o.confirm);
@@ -335,7 +353,7 @@ impl State {
                 if received(number) {
                     let kept = undone.get(&number).map(|d| (d.clone(), Fate::MaybeSent));
                     unsent.extend(kept.map(|kept| (number, kept)));
-                } else if let Some((datagram, fate)) = self.take_back(first, number, after) {
+                } else if let Some((datagram, fate)) = self.take_back(number, after) {
                     failed.insert(number, (datagram.clone(), fate, closed.clone()));
                     unsent.insert(number, (datagram, fate));
                 }
@@ -353,9 +371,7 @@ impl State {
             outbox.closed = true;
             after.wakers.extend(outbox.waiting.iter().map(|(_, waker)| waker.clone()));
         }
-        for account in self.accounts.values_mut() {
-            after.wakers.append(&mut account.wakers);
-        }
+        self.accounts.wake_all(after);
         self.asking = 0;
         let give = |(datagram, fate)| SendError::new(datagram, fate, closed.clone());
         returned.extend(unsent.into_values().map(give));
@@ -371,4 +387,20 @@ fn fill(batch: &mut Batch, count: usize, first: u64, topic: &Distributor) -> Arc
         None => content = Arc::new(batch.admit(count, first).collect()),
     }
     content
+}
+
+/// Each range of numbers of a ticket.
+fn numbers(ticket: &Ticket) -> impl Iterator<Item = Range<u64>> {
+    ticket.ranges().map(|(first, len)| first..first + u64::from(len))
+}
+
+/// Puts the only datagram of a batch behind those of a content that nobody else has.
+pub(super) fn append(batch: &mut Batch, first: u64, content: &mut Arc<Datagrams>) -> bool {
+    match Arc::get_mut(content) {
+        Some(content) => {
+            content.extend(batch.admit(1, first));
+            true
+        }
+        None => false,
+    }
 }

@@ -3,13 +3,14 @@
 //! How it changes when something is sent stands in `sending`, when something is received or settled in
 //! `receiving`; here is what both need.
 
-use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::account::Accounts;
 use super::content::{Taken, Undone};
 use super::group::{Group, Now};
-use super::outbox::{self, Account, Outbox};
+use super::outbox::{self, Outbox};
+use super::register::Register;
 use crate::driver::Harvest;
 use crate::{Datagram, Error, Events};
 
@@ -17,9 +18,9 @@ use crate::{Datagram, Error, Events};
 pub(crate) struct State {
     pub(crate) next_number: u64,
     pub(crate) next_id: u64,
-    pub(crate) outboxes: BTreeMap<u64, Outbox>,
-    pub(crate) groups: BTreeMap<u64, Group>,
-    pub(crate) accounts: BTreeMap<u64, Account>,
+    pub(crate) outboxes: Register<u64, Outbox>,
+    pub(crate) groups: Register<u64, Group>,
+    pub(crate) accounts: Accounts,
     /// Whether members tell what they received; else it follows from what they may have in hand.
     pub(crate) told: bool,
     /// Set once nothing is admitted any more: the error of those who try.
@@ -59,11 +60,17 @@ impl Wakers {
     }
 
     pub(crate) fn append(&mut self, wakers: &mut Vec<Waker>) {
-        self.extend(wakers.drain(..));
+        if !wakers.is_empty() {
+            self.extend(wakers.drain(..));
+        }
     }
 
+    #[inline]
     pub(crate) fn wake(self) {
-        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+        if let Some(first) = self.first {
+            first.wake();
+            self.more.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -126,7 +133,7 @@ impl State {
     pub(crate) fn forget_expired(&mut self, now: &Now<'_>, after: &mut After) {
         let expired = |group: &Group| group.forgotten_at().is_some_and(|at| at <= now.monotonic());
         let ids = self.groups.iter().filter(|(_, group)| expired(group));
-        let ids: Vec<u64> = ids.map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = ids.map(|(id, _)| id).collect();
         for id in ids {
             if self.groups.values().filter(|group| group.counts()).count() > 1 {
                 self.forget(id, after);
@@ -149,11 +156,10 @@ impl State {
     }
 
     pub(crate) fn received(&mut self, number: u64, after: &mut After) {
-        if let Some(account) = self.accounts.get_mut(&number) {
+        if let Some(account) = self.accounts.get_mut(number) {
             account.awaiting -= 1;
-            if account.awaiting == 0 && !account.wakers.is_empty() {
-                self.asking -= 1;
-                after.wakers.append(&mut account.wakers);
+            if account.awaiting == 0 {
+                self.asking -= account.wake_all(after);
             }
         }
     }
@@ -169,11 +175,8 @@ impl State {
 
     /// Notes that a group that counts told to have received these datagrams of one admission.
     pub(crate) fn receive(&mut self, first: u64, count: usize, after: &mut After) {
-        let Some((base, account)) = self.accounts.range_mut(..=first).next_back() else { return };
-        let from = usize::try_from(first - base).unwrap_or(usize::MAX);
-        if account.receive(from, count) && !account.wakers.is_empty() {
-            self.asking = self.asking.saturating_sub(1);
-            after.wakers.append(&mut account.wakers);
+        if let Some(account) = self.accounts.get_mut(first) {
+            self.asking = self.asking.saturating_sub(account.receive(first, count, after));
         }
     }
 

@@ -13,6 +13,7 @@ mod dead_letter;
 mod endpoint;
 mod envelope;
 mod hand;
+mod joined;
 mod memory;
 mod memory_model;
 mod parameters;
