@@ -96,6 +96,8 @@ struct Io {
     room: usize,
     out: Outgoing,
     flushed: bool,
+    /// Why the socket takes nothing any more.
+    refused: Option<std::io::Error>,
     group: Group,
     binding: Vec<u8>,
     /// Whether nobody but the two ends can read it.
@@ -193,6 +195,7 @@ impl Remote {
             room: LEAST_ROOM,
             out: Outgoing::new(),
             flushed: true,
+            refused: None,
             group: Group::Default,
             binding: Vec::new(),
             secret: false,
@@ -413,7 +416,7 @@ impl Remote {
             };
             Frame::Fault(fault).encode(0, io.out.buffer());
             // What the socket does not take now is not told: the peer then sees the end of the connection.
-            let _ = io.write(&mut Context::from_waker(Waker::noop()));
+            io.write(&mut Context::from_waker(Waker::noop()));
             if io.out.pending() == 0 {
                 let _ =
                     Pin::new(&mut io.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
@@ -488,7 +491,7 @@ impl State {
             return Ok(());
         }
         remote.gathered.store(0, Ordering::Relaxed);
-        self.write(remote, by, cx)?;
+        self.write(remote, by, cx);
         let received = self.outbound.iter().all(Outbound::is_received);
         remote.idle.store(received, Ordering::Relaxed);
         if self.outbound.iter().any(|outbound| outbound.hello_at.is_some())
@@ -500,10 +503,10 @@ impl State {
     }
 
     /// Takes what waits and writes it, with what is to be told.
-    fn write(&mut self, remote: &Remote, by: By, cx: &mut Context<'_>) -> Result<(), Trouble> {
+    fn write(&mut self, remote: &Remote, by: By, cx: &mut Context<'_>) {
         let offers = Context::from_waker(&remote.offers);
         loop {
-            let Some(io) = &mut self.io else { return Ok(()) };
+            let Some(io) = &mut self.io else { return };
             let mut more = false;
             for outbound in &mut self.outbound {
                 more |= outbound.fill(&mut io.out, &offers);
@@ -515,17 +518,11 @@ impl State {
                 }
             }
             if io.out.pending() == 0 {
-                return Ok(());
+                return;
             }
             self.wrote = io.out.pending();
-            match io.write(cx) {
-                Ok(true) if more => {}
-                Ok(_) => return Ok(()),
-                Err(trouble) => {
-                    // What the peer said before it closed counts for more than that it did.
-                    self.read(remote, cx)?;
-                    return Err(trouble);
-                }
+            if !io.write(cx) || !more {
+                return;
             }
         }
     }
@@ -740,11 +737,15 @@ impl State {
         }
         loop {
             plain.fill(&mut io.out, cx);
-            let wrote = io.out.pending() > 0 && io.write(cx)?;
+            let wrote = io.out.pending() > 0 && io.write(cx);
             plain.written(io.out.written());
             if !wrote {
                 break;
             }
+        }
+        if let Some(refused) = io.refused.take_if(|_| plain.is_mute()) {
+            // Nothing more comes from there, so nothing else would tell.
+            return Err(Trouble::Io(refused));
         }
         if plain.is_mute() && io.out.pending() == 0 && plain.is_settled() {
             let words = if self.ends.alone { LAST_WORDS } else { Duration::ZERO };
@@ -804,7 +805,7 @@ impl State {
         {
             Frame::Fault(fault).encode(0, io.out.buffer());
             // It may have closed already, and then needs no word.
-            let _ = io.write(&mut Context::from_waker(Waker::noop()));
+            io.write(&mut Context::from_waker(Waker::noop()));
         }
     }
 
@@ -887,9 +888,7 @@ impl State {
                 };
                 Frame::Ping(ping).encode(0, io.out.buffer());
             }
-            if let Err(trouble) = io.write(cx) {
-                self.fail(shared, trouble);
-            }
+            io.write(cx);
             return;
         }
         let silent = now.saturating_sub(self.heard);
@@ -1018,8 +1017,11 @@ impl Io {
     }
 
     /// Writes what the socket takes; whether that was everything.
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<bool, Trouble> {
-        while self.out.pending() > 0 {
+    ///
+    /// That it takes no more is not the end: what the peer said before it closed is still to be read, and counts
+    /// for more than that it did. The end is seen by reading, or by keep-alives.
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.refused.is_none() && self.out.pending() > 0 {
             let mut slices = [IoSlice::new(&[]); 16];
             let count = self.out.slices(&mut slices);
             let stream = Pin::new(&mut self.stream);
@@ -1028,23 +1030,23 @@ impl Io {
                 several => stream.poll_write_vectored(cx, several),
             };
             match written {
-                Poll::Pending => return Ok(false),
-                Poll::Ready(Ok(0)) => return Err(Trouble::Ended),
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0)) => self.refused = Some(std::io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.out.advance(count);
                     self.flushed = false;
                 }
-                Poll::Ready(Err(error)) => return Err(Trouble::Io(error)),
+                Poll::Ready(Err(error)) => self.refused = Some(error),
             }
         }
-        if !self.flushed {
+        if self.refused.is_none() && !self.flushed {
             match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Pending => return Ok(true),
+                Poll::Pending => {}
                 Poll::Ready(Ok(())) => self.flushed = true,
-                Poll::Ready(Err(error)) => return Err(Trouble::Io(error)),
+                Poll::Ready(Err(error)) => self.refused = Some(error),
             }
         }
-        Ok(true)
+        self.refused.is_none()
     }
 }
 
