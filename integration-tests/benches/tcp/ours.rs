@@ -16,7 +16,7 @@ use crate::tasks::Count;
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
 /// Tickets whose receipts are asked for later.
-const OPEN: usize = 8;
+const OPEN: usize = 64;
 /// Deliveries of one refill.
 const REFILL: usize = 1024;
 /// Payloads from here on are shared, not copied.
