@@ -47,8 +47,8 @@ finish() {
     local process=$1 end=$((SECONDS + $3)) pid
     if alive "$process"; then
         pid=$(pid_of "$process")
-        kill -CONT "$pid" 2>/dev/null || true # a paused one hears nothing
         kill "-$2" "$pid" 2>/dev/null || true
+        [[ $2 == KILL ]] || kill -CONT "$pid" 2>/dev/null || true # a paused one does not hear it
         while alive "$process" && ((SECONDS < end)); do sleep 0.05; done
         kill -KILL "$pid" 2>/dev/null || true
         while alive "$process"; do sleep 0.05; done
