@@ -113,14 +113,54 @@ run_ends_by() { # run_ends_by SIGNAL [group]
 run_has_variables() { "$brokers" run nsq -- bash -c 'curl -fs "$SEAM_TEST_NSQ_HTTP_URL/ping"'; }
 run_leaves_others() { "$brokers" up nsq && "$brokers" run nsq sqs -- true && "$brokers" status nsq && ends_with 1 "$brokers" status sqs; }
 
+# What `brokers` asks of Docker, answered by a stand-in that has processes instead of containers.
+stand_in() {
+    mkdir -p "$scratch"/{bin,inside,tmp}
+    ln -sfn "$data/programs" "$scratch/inside/programs"
+    cat >"$scratch/bin/docker" <<DOCKER
+#!/usr/bin/env bash
+set -euo pipefail
+echo "\$*" >>"$scratch/asked"
+[[ \$1 == compose && \$2 != version ]] || exit 0
+shift 5 # compose --project-name NAME --file FILE
+inside() {
+    SEAM_BROKERS_WITH=native SEAM_BROKERS_DIR=$scratch/inside TMPDIR=$scratch/tmp \\
+        SEAM_BROKERS_PORT_BASE=\$((\${SEAM_NSQ_PORTS%-*} - 150)) "$brokers" "\$@"
+}
+case \$1 in
+    up) inside up "\${@:4}" ;;
+    ps) [[ ! -s $scratch/inside/run/\${*: -1}.pid ]] || echo 1234 ;;
+    cp) cp -r "$scratch/inside/certs" "\$3" ;;
+    stop) inside down "\$2" ;;
+    kill) inside kill "\$4" ;;
+    pause) inside pause "\$2" ;;
+    unpause) inside resume "\$2" ;;
+    down) inside down ;;
+esac
+DOCKER
+    chmod +x "$scratch/bin/docker"
+}
+
+contained() { PATH=$scratch/bin:$PATH SEAM_BROKERS_WITH='' SEAM_BROKERS_DIR=$scratch/compose "$brokers" "$@"; }
+
+as_containers() {
+    contained up nsq && contained status nsq && says "SEAM_TEST_NSQ_URL=" contained env &&
+        contained kill nsq && ends_with 1 contained status nsq && contained up nsq &&
+        contained pause nsq && ends_with 1 contained status nsq && contained resume nsq && contained status nsq &&
+        contained restart nsq && contained run nsq -- true && contained status nsq && contained clean &&
+        nothing_left "$scratch/inside" && says "up --detach --wait nsq" cat "$scratch/asked"
+}
+
 cleanup() {
     "$brokers" down || true
     second down || true
+    contained down || true
     rm -rf "$scratch"
 }
 
 [[ -z $(find "$data/run" -name '*.pid' 2>/dev/null) ]] || { echo "brokers are up: take them down first" >&2 && exit 2; }
 second_checkout
+stand_in
 trap cleanup EXIT
 
 check "wrong usage: no command" one_line_and_2
@@ -155,6 +195,7 @@ check "run: its command finds the broker" run_has_variables
 check "run, terminated: neither broker nor command is left" run_ends_by TERM
 check "run, Ctrl-C: neither broker nor command is left" run_ends_by INT group
 check "run leaves alone what was up before" run_leaves_others
+check "compose, as far as a stand-in for Docker goes: nsq" as_containers
 check "clean" "$brokers" clean
 check "it leaves only programs" only_programs
 
