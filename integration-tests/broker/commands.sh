@@ -120,6 +120,7 @@ in_two() {
 
 # Chooses containers or processes, and the ports, unless something is up already.
 prepare() {
+    [[ -n ${with:-} ]] || sweep_all
     if [[ -n ${base:-} && -n ${with:-} && -n $(compgen -G "$data/run/*.pid") ]]; then
         [[ -z $SEAM_BROKERS_WITH || $SEAM_BROKERS_WITH == "$with" ]] || die "brokers of $with are up: take them down first"
         return
@@ -191,7 +192,7 @@ interrupted() {
 # down NAME...: stops them, brokers of a cluster before its controller, and looks that nothing is left of them.
 down() {
     local name
-    [[ -n ${with:-} ]] || return 0
+    [[ -n ${with:-} ]] || { sweep_all && return; }
     in_two "$@"
     for name in "${followers[@]}"; do "${with}_stop" "$name" & done
     wait
@@ -203,6 +204,9 @@ down() {
         rm -f "$data/with"
     fi
 }
+
+# Where the folder was removed under its brokers, as by `cargo clean`, they are found all the same.
+sweep_all() { local name; for name in "${more[@]}" "${names[@]}"; do sweep "$name"; done; }
 
 native_stop() { ask stop "$1"; sweep "$1"; }
 
@@ -242,9 +246,9 @@ native_details() {
 
 # default_names NAME...: sets `names_up`; none are the four, and a broker of kafka's cluster needs kafka.
 default_names() {
-    names_up=("$@")
+    mapfile -t names_up < <(printf '%s\n' "$@" | awk 'NF && !seen[$0]++')
     (($# > 0)) || names_up=("${names[@]}")
-    [[ " $* " != *" kafka"[23]" "* || " $* " == *" kafka "* || $command == status ]] || names_up=(kafka "$@")
+    [[ " $* " != *" kafka"[23]" "* || " $* " == *" kafka "* || $command == status ]] || names_up=(kafka "${names_up[@]}")
 }
 
 # --- variables, and a command that has them ----------------------------------------------------------------

@@ -113,6 +113,10 @@ run_ends_by() { # run_ends_by SIGNAL [group]
 run_has_variables() { "$brokers" run nsq -- bash -c 'curl -fs "$SEAM_TEST_NSQ_HTTP_URL/ping"'; }
 run_leaves_others() { "$brokers" up nsq && "$brokers" run nsq sqs -- true && "$brokers" status nsq && ends_with 1 "$brokers" status sqs; }
 
+survives_cargo_clean() {
+    "$brokers" up nsq && rm -r "$data"/{run,base,with,nsq} && "$brokers" up nsq nsq && rm -r "$data"/{run,base,with,nsq}
+}
+
 # What `brokers` asks of Docker, answered by a stand-in that has processes instead of containers.
 stand_in() {
     mkdir -p "$scratch"/{bin,inside,tmp}
@@ -196,6 +200,9 @@ check "run, terminated: neither broker nor command is left" run_ends_by TERM
 check "run, Ctrl-C: neither broker nor command is left" run_ends_by INT group
 check "run leaves alone what was up before" run_leaves_others
 check "compose, as far as a stand-in for Docker goes: nsq" as_containers
+check "up again, after the folder was removed under its brokers" survives_cargo_clean
+check "down of what is left" "$brokers" down
+check "it leaves nothing" nothing_left "$data"
 check "clean" "$brokers" clean
 check "it leaves only programs" only_programs
 
