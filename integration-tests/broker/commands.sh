@@ -127,7 +127,6 @@ prepare() {
     fi
     with=$SEAM_BROKERS_WITH
     [[ -n $with ]] || if compose_answers; then with=compose; else with=native; fi
-    [[ $with == compose || -d /proc/self ]] || die "no Docker engine answers, and without one this needs Linux"
     echo "$with" >"$data/with"
     claim_base
 }
@@ -146,9 +145,7 @@ together() {
     for name; do
         wait "${worker[$name]}" && continue
         failed+=("$name")
-        [[ ! -s $(log_of "$name") ]] || tail -n 20 "$(log_of "$name")" | sed "s/^/$name: /" >&2
-        say "$name did not come up; its log: $(log_of "$name")"
-        "${with}_stop" "$name"
+        "${with}_failed" "$name"
     done
 }
 
@@ -167,6 +164,12 @@ native_bring() {
     fi
 }
 
+native_failed() {
+    [[ ! -s $(log_of "$1") ]] || tail -n 20 "$(log_of "$1")" | sed "s/^/$1: /" >&2
+    say "$1 did not come up; its log: $(log_of "$1")"
+    native_stop "$1"
+}
+
 await() {
     local limit=${SEAM_BROKERS_TIMEOUT:-60} end
     end=$((SECONDS + limit))
@@ -183,6 +186,7 @@ interrupted() {
     trap '' INT TERM HUP
     for pid in "${workers[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
     wait 2>/dev/null
+    grace=3 # RabbitMQ hears nothing while it boots
     down "${begun[@]}"
     exit "$1"
 }
@@ -191,13 +195,10 @@ interrupted() {
 
 # down NAME...: stops them, brokers of a cluster before its controller, and looks that nothing is left of them.
 down() {
-    local name
     [[ -n ${with:-} ]] || { sweep_all && return; }
     in_two "$@"
-    for name in "${followers[@]}"; do "${with}_stop" "$name" & done
-    wait
-    for name in "${leaders[@]}"; do "${with}_stop" "$name" & done
-    wait
+    "${with}_stop" "${followers[@]}"
+    "${with}_stop" "${leaders[@]}"
     if [[ -z $(compgen -G "$data/run/*.pid") ]]; then
         "${with}_end"
         release_base
@@ -208,7 +209,14 @@ down() {
 # Where the folder was removed under its brokers, as by `cargo clean`, they are found all the same.
 sweep_all() { local name; for name in "${more[@]}" "${names[@]}"; do sweep "$name"; done; }
 
-native_stop() { ask stop "$1"; sweep "$1"; }
+native_stop() { # native_stop NAME...: side by side
+    local name stopping=()
+    for name; do
+        { ask stop "$name" && sweep "$name"; } &
+        stopping+=("$!")
+    done
+    ((${#stopping[@]} == 0)) || wait "${stopping[@]}"
+}
 
 native_end() {
     local left

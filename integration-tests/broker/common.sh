@@ -42,9 +42,12 @@ spawn() {
     echo "$! $(started_at $!)" >"$data/run/$process.pid"
 }
 
+# grace: the seconds that a broker has at most to end by itself.
+grace=60
+
 # finish PROCESS SIGNAL SECONDS: signals it, waits, and kills it after that time.
 finish() {
-    local process=$1 end=$((SECONDS + $3)) pid
+    local process=$1 end=$((SECONDS + ($3 < grace ? $3 : grace))) pid
     if alive "$process"; then
         pid=$(pid_of "$process")
         kill "-$2" "$pid" 2>/dev/null || true

@@ -36,8 +36,23 @@ compose_bring() {
     done
 }
 
+compose_failed() { # compose_failed NAMES: as one word
+    local -a failed_names
+    read -ra failed_names <<<"$1"
+    compose logs --tail 20 "${failed_names[@]}" >&2 || true
+    say "not all of $1 came up"
+    compose_stop "${failed_names[@]}"
+}
+
+compose_stop() { # compose_stop NAME...
+    local name
+    (($# > 0)) || return 0
+    compose unpause "$@" >/dev/null 2>&1 || true # a paused one hears nothing
+    compose stop "$@" 2>/dev/null || say "Docker could not stop $*"
+    for name; do rm -f "$data/run/$name.pid"; done
+}
+
 compose_is_up() { [[ -n $(compose ps --quiet --status running --status paused "$1" 2>/dev/null) ]]; }
-compose_stop() { compose unpause "$1" >/dev/null 2>&1 || true; compose stop "$1" 2>/dev/null; rm -f "$data/run/$1.pid"; }
 compose_kill() { compose kill --signal KILL "$1" 2>/dev/null; }
 compose_pause() { compose pause "$1" 2>/dev/null; }
 compose_resume() { compose unpause "$1" 2>/dev/null; }

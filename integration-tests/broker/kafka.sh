@@ -26,8 +26,11 @@ kafka_start() {
     # The id is that of the cluster: 16 bytes in base64. The compression codecs unpack their libraries into tmpdir.
     local java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData -Xms64m -Xmx256m
         "-Djava.io.tmpdir=$data/$1/unpacked" -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$programs/kafka/*")
-    [[ -s $data/$1/log/meta.properties ]] || logged "${java[@]}" kafka.tools.StorageTool format \
-        --cluster-id c2VhbS10ZXN0LWthZmthLQ --config "$config" "${users[@]}"
+    if [[ ! -s $data/$1/log/meta.properties ]]; then
+        rm -rf "$data/$1/log" # half made, where that was interrupted
+        logged "${java[@]}" kafka.tools.StorageTool format \
+            --cluster-id c2VhbS10ZXN0LWthZmthLQ --config "$config" "${users[@]}"
+    fi
     spawn "$1" "$1" "${java[@]}" kafka.Kafka "$config"
 }
 

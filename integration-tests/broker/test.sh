@@ -132,10 +132,10 @@ inside() {
         SEAM_BROKERS_PORT_BASE=\$((\${SEAM_NSQ_PORTS%-*} - 150)) "$brokers" "\$@"
 }
 case \$1 in
-    up) inside up "\${@:4}" ;;
+    up) [[ \$* != *rabbitmq* ]] && inside up "\${@:4}" ;;
     ps) [[ ! -s $scratch/inside/run/\${*: -1}.pid ]] || echo 1234 ;;
     cp) cp -r "$scratch/inside/certs" "\$3" ;;
-    stop) inside down "\$2" ;;
+    stop) inside down "\${@:2}" ;;
     kill) inside kill "\$4" ;;
     pause) inside pause "\$2" ;;
     unpause) inside resume "\$2" ;;
@@ -152,6 +152,7 @@ as_containers() {
         contained kill nsq && ends_with 1 contained status nsq && contained up nsq &&
         contained pause nsq && ends_with 1 contained status nsq && contained resume nsq && contained status nsq &&
         contained restart nsq && contained run nsq -- true && contained status nsq && contained clean &&
+        ends_with 1 contained run nsq rabbitmq -- true && says "^rabbitmq: down" contained status rabbitmq &&
         nothing_left "$scratch/inside" && says "up --detach --wait nsq" cat "$scratch/asked"
 }
 
