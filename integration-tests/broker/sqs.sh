@@ -10,7 +10,7 @@ sqs_install() {
     stamped "$venv" "$parts/sqs/requirements.txt" && return
     rm -rf "$venv"
     logged python3 -m venv "$venv"
-    logged "$venv/bin/python" -m pip install -q --disable-pip-version-check uv # 13 s with it, 57 s without
+    logged "$venv/bin/python" -m pip install -q --disable-pip-version-check uv==0.13.9 # 13 s with it, 57 s without
     logged "$venv/bin/uv" pip install -q --python "$venv/bin/python" -r "$parts/sqs/requirements.txt"
     stamp "$venv" "$parts/sqs/requirements.txt"
 }
