@@ -5,6 +5,7 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod compose;
 mod events;
 mod faults;
 mod rig;
