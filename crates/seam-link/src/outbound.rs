@@ -32,6 +32,8 @@ pub(crate) struct Outbound {
     fin_said: bool,
     /// Whether it looked for more when there was no credit.
     starved: bool,
+    /// Whether the distributor may call it to take something.
+    waits: bool,
     /// When HELLO is to be said again.
     pub(crate) hello_at: Option<Duration>,
     /// When something that is delayed will be due.
@@ -61,6 +63,7 @@ impl Outbound {
             learned: Learned::default(),
             fin_said: false,
             starved: false,
+            waits: false,
             hello_at: None,
             due: None,
             refused: false,
@@ -204,9 +207,7 @@ impl Outbound {
     pub(crate) fn disconnected(&mut self) {
         self.sending.disconnected();
         self.hello_at = None;
-        if let Some(member) = &self.member {
-            member.rest();
-        }
+        self.pass_on();
     }
 
     /// Takes what waits and there is credit for, and encodes it; rings `cx` once there may be more. Whether it
@@ -223,7 +224,13 @@ impl Outbound {
             }
             self.sending.transmit(self.channel, out, WAITING);
         }
-        more &= out.pending() >= WAITING;
+        let full = out.pending() >= WAITING;
+        more &= full;
+        if full || !self.left.is_empty() {
+            // It looks again once the rest is written.
+            more |= full && self.waits;
+            self.pass_on();
+        }
         if self.sending.has_unsent() {
             self.sending.transmit(self.channel, out, WAITING.saturating_sub(out.pending()).max(1));
         }
@@ -263,10 +270,8 @@ impl Outbound {
         let Some(member) = &self.member else { return false };
         let credit = self.sending.credit().min(TAKE);
         if credit == 0 {
-            // What it might be woken for goes to a peer that has credit.
-            if !std::mem::replace(&mut self.starved, true) {
-                member.rest();
-            }
+            self.starved = true;
+            self.pass_on();
             return false;
         }
         self.starved = false;
@@ -274,6 +279,7 @@ impl Outbound {
             return false;
         }
         let room = self.sending.room_bytes().min(TAKE_BYTES);
+        self.waits = true;
         match member.poll_take(credit, usize::try_from(room).unwrap_or(usize::MAX), cx) {
             Wait::Ready(Some(lot)) => {
                 let more = lot.more;
@@ -285,6 +291,15 @@ impl Outbound {
                 self.due = due;
                 false
             }
+        }
+    }
+
+    /// It can take nothing now: what it is called for goes to a peer that can.
+    fn pass_on(&mut self) {
+        if std::mem::take(&mut self.waits)
+            && let Some(member) = &self.member
+        {
+            member.rest();
         }
     }
 

@@ -150,6 +150,8 @@ impl Plain {
                 }
             }
         }
+        // It looks again once that is written; till then what it is called for goes to others.
+        self.member.rest();
     }
 
     fn encode(&mut self, parcel: Parcel, out: &mut Outgoing) {

@@ -6,6 +6,7 @@
 )]
 
 mod allocations;
+mod calls;
 mod conformance;
 mod credit;
 mod datagrams;
