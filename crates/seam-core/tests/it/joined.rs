@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use seam_core::distributor::{Distributor, Lot, Member, Membership, Name, Port, Sending, Wait};
+use seam_core::distributor::{Lot, Member, Port, Wait};
 use seam_core::driver::{Sender, Ticket};
-use seam_core::{Batch, Confirmation, Datagram, Events, Fate, VirtualClock};
+use seam_core::{Batch, Datagram, Fate};
+
+use super::turns::{distributor, member};
 
 struct Line {
     port: Arc<Port>,
@@ -15,22 +16,8 @@ struct Line {
 
 impl Line {
     fn new() -> Self {
-        let clock = Arc::new(VirtualClock::new());
-        let distributor = Distributor::told("test".to_owned());
-        let sending = Sending {
-            credit: 16,
-            credit_bytes: 1 << 20,
-            confirm: Confirmation::Received,
-            events: Events::new(),
-        };
-        let membership = Membership {
-            group: Name::Default,
-            credit: 16,
-            credit_bytes: 1 << 20,
-            session_expiry: Duration::MAX,
-        };
-        let port = Port::new(distributor.clone(), sending, clock.clone());
-        Self { port, member: distributor.session(membership, clock, Events::new()) }
+        let (distributor, port) = distributor();
+        Self { port, member: member(&distributor) }
     }
 
     fn send(&self, text: &'static str) -> Ticket {

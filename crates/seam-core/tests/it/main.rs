@@ -6,7 +6,6 @@
 )]
 
 mod allocations;
-mod calls;
 mod conformance;
 mod credit;
 mod datagrams;

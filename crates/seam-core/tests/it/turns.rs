@@ -25,21 +25,19 @@ struct Worker {
 }
 
 impl Worker {
-    fn join(distributor: &Arc<Distributor>, clock: &VirtualClock) -> Self {
-        let membership = Membership {
-            group: Name::Default,
-            credit: 16,
-            credit_bytes: 1 << 20,
-            session_expiry: Duration::MAX,
-        };
-        let member = distributor.session(membership, Arc::new(clock.clone()), Events::new());
-        Self { member, bell: Arc::default() }
+    fn join(distributor: &Arc<Distributor>) -> Self {
+        Self { member: member(distributor), bell: Arc::default() }
     }
 
     /// Takes up to `max`, or waits; how many it got.
     fn take(&self, max: usize) -> usize {
+        self.take_within(max, 1 << 20)
+    }
+
+    /// As [`Worker::take`], as many as `bytes` hold beside what it has.
+    fn take_within(&self, max: usize, bytes: usize) -> usize {
         let waker = Waker::from(self.bell.clone());
-        match self.member.poll_take(max, 1 << 20, &Context::from_waker(&waker)) {
+        match self.member.poll_take(max, bytes, &Context::from_waker(&waker)) {
             Wait::Ready(Some(lot)) => lot.pieces.iter().map(|piece| piece.range.len()).sum(),
             Wait::Ready(None) | Wait::Until(_) => 0,
         }
@@ -50,9 +48,8 @@ impl Worker {
     }
 }
 
-#[test]
-fn who_was_woken_and_came_too_late_is_first_next_time() {
-    let clock = VirtualClock::new();
+/// A distributor whose members tell what they received, and the way into it.
+pub(crate) fn distributor() -> (Arc<Distributor>, Arc<Port>) {
     let distributor = Distributor::told("test".to_owned());
     let sending = Sending {
         credit: 16,
@@ -60,23 +57,54 @@ fn who_was_woken_and_came_too_late_is_first_next_time() {
         confirm: Confirmation::Received,
         events: Events::new(),
     };
-    let port = Port::new(distributor.clone(), sending, Arc::new(clock.clone()));
-    let admit = |count: usize| {
-        let mut batch = Batch::new();
-        (0..count).for_each(|_| batch.push(Datagram::new("12 apples")));
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(matches!(port.admission().poll(&mut batch, &mut cx), Poll::Ready(Ok(()))));
+    let port = Port::new(distributor.clone(), sending, Arc::new(VirtualClock::new()));
+    (distributor, port)
+}
+
+pub(crate) fn member(distributor: &Arc<Distributor>) -> Member {
+    let membership = Membership {
+        group: Name::Default,
+        credit: 16,
+        credit_bytes: 1 << 20,
+        session_expiry: Duration::MAX,
     };
-    let (fast, slow) = (Worker::join(&distributor, &clock), Worker::join(&distributor, &clock));
+    distributor.session(membership, Arc::new(VirtualClock::new()), Events::new())
+}
+
+fn admit(port: &Port, count: usize, size: usize) {
+    let mut batch = Batch::new();
+    (0..count).for_each(|_| batch.push(Datagram::new(vec![7; size])));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(matches!(port.admission().poll(&mut batch, &mut cx), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn who_was_woken_and_came_too_late_is_first_next_time() {
+    let (distributor, port) = distributor();
+    let (fast, slow) = (Worker::join(&distributor), Worker::join(&distributor));
     assert_eq!((fast.take(2), slow.take(2)), (0, 0), "both wait");
 
-    admit(4);
+    admit(&port, 4, 9);
     assert_eq!((fast.rung(), slow.rung()), (1, 0));
     assert_eq!(fast.take(2), 2);
     assert_eq!(slow.rung(), 1, "there is more than one takes");
     assert_eq!((fast.take(2), fast.take(2), slow.take(2)), (2, 0, 0), "too late");
 
-    admit(1);
+    admit(&port, 1, 9);
     assert_eq!((fast.rung(), slow.rung()), (1, 2), "its turn");
     assert_eq!(slow.take(2), 1);
+}
+
+#[test]
+fn what_one_has_no_room_for_another_is_called_to_take() {
+    let (distributor, port) = distributor();
+    let (narrow, wide) = (Worker::join(&distributor), Worker::join(&distributor));
+    admit(&port, 1, 1000);
+    assert_eq!((narrow.take_within(16, 1500), narrow.take_within(16, 500)), (1, 0));
+    assert_eq!(wide.take(16), 0);
+    admit(&port, 1, 1000);
+    assert_eq!((narrow.rung(), wide.rung()), (1, 0), "who waits longest is called first");
+    assert_eq!(narrow.take_within(16, 500), 0, "it does not fit beside what it has in hand");
+    assert_eq!(wide.rung(), 1);
+    assert_eq!(wide.take(16), 1);
 }
