@@ -285,6 +285,15 @@ impl Endpoint {
         }
     }
 
+    /// Each setting for the native client, its name without the prefix of [`Scheme::with_native`], and its value,
+    /// which may be a secret.
+    pub fn native(&self) -> impl Iterator<Item = (&str, &str)> {
+        let prefix = self.scheme.native;
+        self.uri
+            .parameters()
+            .filter_map(move |(name, value)| Some((name.strip_prefix(prefix?)?, value)))
+    }
+
     /// Whether the scheme takes a parameter of that name.
     #[must_use]
     pub fn takes(&self, name: &str) -> bool {

@@ -206,7 +206,8 @@ pub(crate) fn common(name: &str) -> Option<&'static Parameter> {
 
 /// Refuses a name that `scheme` does not take, with the remedy that fits.
 pub(crate) fn check_name(name: &str, scheme: &Scheme) -> Result<()> {
-    if scheme.parameter(name).is_some() {
+    let native = scheme.native.and_then(|prefix| name.strip_prefix(prefix));
+    if scheme.parameter(name).is_some() || native.is_some_and(|name| !name.is_empty()) {
         return Ok(());
     }
     let scheme_name = scheme.name;

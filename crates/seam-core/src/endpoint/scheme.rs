@@ -67,13 +67,24 @@ pub struct Scheme {
     pub parameters: &'static [Parameter],
     /// The parameter and its value with which a URI may have no address. Default: none.
     pub without_address: Option<(&'static str, &'static str)>,
+    /// What the names of settings begin with that go to the native client as they are, such as `librdkafka.`.
+    /// Their values are never printed. Default: none.
+    pub native: Option<&'static str>,
 }
 
 impl Scheme {
     /// A scheme without default port and description.
     #[must_use]
     pub const fn new(name: &'static str, shape: Shape, parameters: &'static [Parameter]) -> Self {
-        Self { name, shape, default_port: None, about: "", parameters, without_address: None }
+        Self {
+            name,
+            shape,
+            default_port: None,
+            about: "",
+            parameters,
+            without_address: None,
+            native: None,
+        }
     }
 
     /// Sets the port of a host that has none.
@@ -94,6 +105,14 @@ impl Scheme {
     #[must_use]
     pub const fn with_optional_address(mut self, name: &'static str, value: &'static str) -> Self {
         self.without_address = Some((name, value));
+        self
+    }
+
+    /// Lets settings of the native client pass whose names begin so. Whoever opens the endpoint finds them with
+    /// [`Endpoint::native`](crate::Endpoint::native), and refuses those that would break a promise.
+    #[must_use]
+    pub const fn with_native(mut self, prefix: &'static str) -> Self {
+        self.native = Some(prefix);
         self
     }
 

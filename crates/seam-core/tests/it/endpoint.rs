@@ -145,6 +145,20 @@ fn the_path_of_amqp_is_a_virtual_host() {
 }
 
 #[test]
+fn settings_of_a_native_client_pass_and_never_show_their_values() {
+    static LOG: Scheme = Scheme::new("log", Shape::Hosts, &[]).with_native("liblog.");
+    let uri: Uri = "log://h:1/x?liblog.fetch=9&liblog.secret=hunter2".parse().unwrap();
+    let endpoint = Endpoint::resolve(&uri, &LOG).unwrap();
+    let native: Vec<_> = endpoint.native().collect();
+    assert_eq!(native, [("fetch", "9"), ("secret", "hunter2")]);
+    assert_eq!(endpoint.to_string(), "log://h:1/x?liblog.fetch=***&liblog.secret=***");
+    for unknown in ["liblog.", "liblog", "fetch"] {
+        let uri: Uri = format!("log://h:1/x?{unknown}=9").parse().unwrap();
+        Endpoint::resolve(&uri, &LOG).unwrap_err();
+    }
+}
+
+#[test]
 fn an_unknown_parameter_names_the_nearest_or_all() {
     check_refused(
         "tcp://h:1/x?crdit=1",
