@@ -105,15 +105,17 @@ macro_rules! suite {
         /// One `#[test]` for each behaviour, in a module for each heading of the contract.
         ///
         /// Takes an expression that makes a fresh [`Subject`](crate::Subject) for each test. A behaviour that
-        /// fails panics with its reason; one that is not applicable prints why.
+        /// fails panics with its reason; one that is not applicable prints why. `ignore = "why"` behind it has
+        /// them reported as ignored unless they are asked for, as tests are that need a broker.
         #[macro_export]
         macro_rules! conformance {
-            ($d subject:expr) => {
+            ($d subject:expr $d(, ignore = $d why:literal)?) => {
                 $(
                     #[allow(missing_docs)]
                     mod $module {
                         $(
                             #[test]
+                            $d(#[ignore = $d why])?
                             fn $name() {
                                 #[allow(unused_imports)]
                                 use super::*;
