@@ -1,0 +1,210 @@
+//! The topic: found, created, held against what the endpoint asks for, deleted. All of it blocks.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::{ClientConfig, ClientContext};
+use seam_core::{Error, Result};
+
+use crate::background::{Wanted, lock};
+use crate::config::Config;
+use crate::failure;
+
+/// Partitions of the topic that `config` names, which is there and has a leader for each of them afterwards.
+pub(crate) fn ensure(
+    native: &ClientConfig,
+    config: &Config,
+    endpoint: &str,
+    wanted: &Wanted,
+) -> Result<i32> {
+    let until = Instant::now() + config.connect_timeout;
+    let probe = Probe::new(native, endpoint)?;
+    let mut created = false;
+    let mut last = None;
+    while wanted.is() && Instant::now() < until {
+        match probe.look(config)? {
+            Found::Topic(partitions) => return Ok(partitions),
+            Found::Nothing if config.declare && !created => {
+                create(native, config, endpoint)?;
+                created = true;
+            }
+            Found::Nothing if !created => {
+                return Err(failure::of_code(endpoint, Code::UnknownTopicOrPartition));
+            }
+            Found::Nothing => {}
+            Found::Nobody(error) => last = Some(error),
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    Err(last.unwrap_or_else(|| failure::of_code(endpoint, Code::OperationTimedOut)))
+}
+
+/// Deletes the topic. That there is none is no error.
+pub(crate) fn delete(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> {
+    let admin = admin(native, endpoint)?;
+    let options = AdminOptions::new()
+        .request_timeout(Some(config.connect_timeout))
+        .operation_timeout(Some(config.connect_timeout));
+    let results = wait(admin.delete_topics(&[&config.topic], &options));
+    for result in results.map_err(|error| failure::error(endpoint, error))? {
+        match result {
+            Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {}
+            Err((_, code)) => return Err(failure::of_code(endpoint, code)),
+        }
+    }
+    Ok(())
+}
+
+fn create(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> {
+    let admin = admin(native, endpoint)?;
+    // What is left out, the broker decides.
+    let replication = TopicReplication::Fixed(config.replication.unwrap_or(-1));
+    let topic = NewTopic::new(&config.topic, config.partitions.unwrap_or(-1), replication);
+    let options = AdminOptions::new()
+        .request_timeout(Some(config.connect_timeout))
+        .operation_timeout(Some(config.connect_timeout));
+    let results = wait(admin.create_topics(&[topic], &options));
+    for result in results.map_err(|error| failure::error(endpoint, error))? {
+        match result {
+            Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
+            Err((_, Code::InvalidReplicationFactor)) => {
+                return Err(Error::invalid_endpoint(
+                    "`replication` is more than the cluster has brokers",
+                ));
+            }
+            Err((_, code)) => return Err(failure::of_code(endpoint, code)),
+        }
+    }
+    Ok(())
+}
+
+fn admin(native: &ClientConfig, endpoint: &str) -> Result<AdminClient<DefaultClientContext>> {
+    native.create().map_err(|error| failure::error(endpoint, error))
+}
+
+/// A client that only asks.
+struct Probe<'a> {
+    client: BaseProducer<Heard>,
+    endpoint: &'a str,
+}
+
+/// What a look at the topic found.
+enum Found {
+    /// The topic, with so many partitions.
+    Topic(i32),
+    /// A broker, and no such topic, or not all of it yet.
+    Nothing,
+    /// No broker that answered.
+    Nobody(Error),
+}
+
+impl<'a> Probe<'a> {
+    fn new(native: &ClientConfig, endpoint: &'a str) -> Result<Self> {
+        let client = native.create_with_context(Heard::default());
+        Ok(Self { client: client.map_err(|error| failure::error(endpoint, error))?, endpoint })
+    }
+
+    fn look(&self, config: &Config) -> Result<Found> {
+        let answer = self.client.client().fetch_metadata(Some(&config.topic), STEP);
+        self.client.poll(Duration::ZERO);
+        let heard = lock(&self.client.context().0).take();
+        let metadata = match (answer, heard) {
+            (Ok(metadata), _) => metadata,
+            (Err(_), Some(code)) if !failure::is_passing(code) && code != Code::SSL => {
+                return Err(failure::of_code(self.endpoint, code));
+            }
+            (Err(_), Some(code)) => {
+                return Ok(Found::Nobody(failure::of_code(self.endpoint, code)));
+            }
+            (Err(error), None) => return Ok(Found::Nobody(failure::error(self.endpoint, error))),
+        };
+        let topics = metadata.topics();
+        let Some(topic) = topics.iter().find(|topic| topic.name() == config.topic) else {
+            return Ok(Found::Nothing);
+        };
+        match topic.error().map(Code::from) {
+            None => {}
+            Some(Code::UnknownTopicOrPartition | Code::LeaderNotAvailable) => {
+                return Ok(Found::Nothing);
+            }
+            Some(code) => return Err(failure::of_code(self.endpoint, code)),
+        }
+        let partitions = topic.partitions();
+        if partitions.is_empty() || partitions.iter().any(|partition| partition.leader() < 0) {
+            return Ok(Found::Nothing);
+        }
+        let replicas = partitions.iter().map(|partition| partition.replicas().len()).min();
+        let what = || format!("topic {}", config.topic);
+        same(what, "partitions", partitions.len(), config.partitions)?;
+        same(what, "replicas", replicas.unwrap_or(0), config.replication)?;
+        let count = i32::try_from(partitions.len());
+        count
+            .map(Found::Topic)
+            .map_err(|_| Error::invalid_endpoint("a topic of too many partitions"))
+    }
+}
+
+/// How long one question may take.
+const STEP: Duration = Duration::from_millis(1000);
+
+fn same(what: impl Fn() -> String, unit: &str, found: usize, wanted: Option<i32>) -> Result<()> {
+    match wanted {
+        Some(wanted) if usize::try_from(wanted) != Ok(found) => Err(Error::Mismatch {
+            what: what(),
+            found: format!("{found} {unit}"),
+            wanted: wanted.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps the last thing that a client said was wrong, and prints none of it.
+#[derive(Default)]
+struct Heard(Mutex<Option<Code>>);
+
+impl ClientContext for Heard {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+
+    fn error(&self, error: KafkaError, _: &str) {
+        let code = error.rdkafka_error_code();
+        let mut heard = lock(&self.0);
+        // That all brokers are down follows what tells why.
+        if heard.is_none() || code != Some(Code::AllBrokersDown) {
+            *heard = code;
+        }
+    }
+}
+
+impl ProducerContext for Heard {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// Waits on this thread.
+fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! The parameters of `kafka://` and `kafka+tls://`, and what an endpoint asks for.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use seam_core::{
+    Endpoint, Error, Kind, Limits, Parameter, Result, Scheme, Shape, Start, parameters,
+};
+
+pub(crate) static SCHEMES: [Scheme; 2] = [
+    Scheme::new("kafka", Shape::Hosts, &PARAMETERS)
+        .with_default_port(9092)
+        .with_native(NATIVE)
+        .with_about("Kafka: a log, kept by a broker; groups, replay, order per key"),
+    Scheme::new("kafka+tls", Shape::Hosts, &PARAMETERS)
+        .with_default_port(9093)
+        .with_native(NATIVE)
+        .with_about("Kafka over TLS; needs feature `tls` of seam-kafka"),
+];
+
+/// What the names of settings begin with that librdkafka gets as they are.
+pub(crate) const NATIVE: &str = "librdkafka.";
+
+static PARAMETERS: [Parameter; 23] = [
+    parameters::GROUP,
+    parameters::PRIVATE,
+    parameters::FROM,
+    parameters::DECLARE,
+    PARTITIONS,
+    REPLICATION,
+    parameters::CONFIRM.with_kind(Kind::Choice(&["stored"])).with_default("stored"),
+    parameters::CREDIT,
+    parameters::CREDIT_BYTES,
+    parameters::SEND_TIMEOUT,
+    parameters::CONNECT_TIMEOUT,
+    parameters::RETRY,
+    parameters::DEAD_LETTER,
+    parameters::MAX_MESSAGE.with_default("960KiB"),
+    parameters::SASL.with_kind(Kind::Choice(&["plain", "scram-sha-256", "scram-sha-512"])),
+    parameters::PASSWORD_FILE,
+    parameters::PASSWORD_ENV,
+    parameters::CA,
+    parameters::CERT,
+    parameters::KEY,
+    REVOKE_WAIT,
+    UNKEYED,
+    CLIENT_ID,
+];
+
+const PARTITIONS: Parameter = Parameter::new("partitions", Kind::Count { min: 1 })
+    .with_about("partitions of a topic that is created; one that exists must have as many");
+
+const REPLICATION: Parameter = Parameter::new("replication", Kind::Count { min: 1 })
+    .with_about("replicas of a topic that is created; one that exists must have as many");
+
+const REVOKE_WAIT: Parameter = Parameter::new("revoke_wait", Kind::Duration)
+    .with_side(seam_core::Side::Server)
+    .with_default("1s")
+    .with_about("how long a partition that goes to another member waits for what is in hand");
+
+const UNKEYED: Parameter = Parameter::new("unkeyed", Kind::Choice(&["order", "spread"]))
+    .with_side(seam_core::Side::Client)
+    .with_default("order")
+    .with_about("what has no key keeps its order in one partition, or is spread over all");
+
+const CLIENT_ID: Parameter = Parameter::new("client_id", Kind::Text)
+    .with_default("seam")
+    .with_about("the name under which brokers log this client");
+
+/// Where receivers of an endpoint stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Members of the consumer group of this id.
+    Named(String),
+    /// Of no group: reads everything, commits nothing.
+    Private,
+}
+
+/// What an endpoint asks for. Its `Debug` shows no secret: it has no value of a native setting.
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) topic: String,
+    pub(crate) group: Group,
+    pub(crate) from: Start,
+    pub(crate) declare: bool,
+    pub(crate) partitions: Option<i32>,
+    pub(crate) replication: Option<i32>,
+    pub(crate) credit: usize,
+    pub(crate) credit_bytes: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) send_timeout: Duration,
+    pub(crate) revoke_wait: Duration,
+    pub(crate) spread: bool,
+    pub(crate) limits: Limits,
+}
+
+impl Config {
+    /// Reads and checks all of an endpoint but its secrets.
+    pub(crate) fn new(endpoint: &Endpoint) -> Result<Self> {
+        let topic = topic(endpoint.address())?;
+        endpoint.native().try_for_each(|(name, _)| check_native(name))?;
+        check_tls(endpoint)?;
+        let group = match endpoint.text("group") {
+            _ if endpoint.flag("private") => Group::Private,
+            Some(group) => Group::Named(group.to_owned()),
+            None => Group::Named(format!("seam.{topic}")),
+        };
+        let from = endpoint.start("from").unwrap_or(match group {
+            Group::Private => Start::Latest,
+            Group::Named(_) => Start::Earliest,
+        });
+        let mut limits = Limits::default();
+        limits.delay = Duration::from_secs(5 * 60);
+        limits.payload = endpoint.bytes("max_message").unwrap_or(960 << 10);
+        if limits.payload > MOST {
+            let reason = format!("`max_message` is more than the {MOST} bytes that Kafka takes");
+            return Err(Error::invalid_endpoint(reason));
+        }
+        Ok(Self {
+            topic,
+            group,
+            from,
+            declare: endpoint.text("declare") != Some("no"),
+            partitions: small(endpoint, "partitions")?,
+            replication: small(endpoint, "replication")?,
+            credit: endpoint.count("credit").unwrap_or(4096),
+            credit_bytes: endpoint.bytes("credit_bytes").unwrap_or(1 << 20),
+            connect_timeout: endpoint.connect_timeout(),
+            send_timeout: endpoint.send_timeout(),
+            revoke_wait: endpoint.duration("revoke_wait").unwrap_or(Duration::from_secs(1)),
+            spread: endpoint.text("unkeyed") == Some("spread"),
+            limits,
+        })
+    }
+
+    /// Room for a datagram of these limits with all that goes beside its payload.
+    fn largest(&self) -> usize {
+        self.limits.payload.saturating_add(BESIDE)
+    }
+
+    /// Settings of an idempotent producer that keeps order.
+    pub(crate) fn producer(&self, mut native: ClientConfig) -> ClientConfig {
+        // A little before core gives up, so that what never left says so itself; librdkafka looks once a second.
+        let patience = self.send_timeout.saturating_sub(Duration::from_millis(1500));
+        let patience = patience.max(self.send_timeout / 2).max(Duration::from_millis(10));
+        let kilobytes = self.credit_bytes.saturating_add(self.largest()).div_ceil(1 << 10);
+        default(&mut native, "linger.ms", &"0");
+        default(
+            &mut native,
+            "queue.buffering.max.kbytes",
+            &kilobytes.clamp(1 << 16, 2_147_483_647),
+        );
+        default(
+            &mut native,
+            "queue.buffering.max.messages",
+            &self.credit.saturating_add(1).clamp(1_000, 10_000_000),
+        );
+        native
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("partitioner", "murmur2_random")
+            .set("statistics.interval.ms", "100")
+            .set("message.max.bytes", self.largest().max(1_000_000).to_string())
+            .set("message.timeout.ms", patience.as_millis().min(2_147_483_647).to_string());
+        native
+    }
+
+    /// Settings of a consumer that commits what was settled and nothing else.
+    pub(crate) fn consumer(&self, mut native: ClientConfig, private_id: &str) -> ClientConfig {
+        let kilobytes = self.credit_bytes.max(self.largest()).div_ceil(1 << 10);
+        default(&mut native, "partition.assignment.strategy", &"cooperative-sticky");
+        default(&mut native, "heartbeat.interval.ms", &"1000");
+        default(&mut native, "fetch.queue.backoff.ms", &"20");
+        default(&mut native, "queued.max.messages.kbytes", &kilobytes.clamp(1, 2_097_151));
+        native
+            .set(
+                "group.id",
+                match &self.group {
+                    Group::Named(group) => group,
+                    Group::Private => private_id,
+                },
+            )
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "false")
+            .set(
+                "auto.offset.reset",
+                match self.from {
+                    Start::Latest => "latest",
+                    _ => "earliest",
+                },
+            );
+        native
+    }
+}
+
+/// What every client of an endpoint is set to: where, who, and the native settings of the URI. Reads files, so it
+/// blocks.
+pub(crate) fn native(endpoint: &Endpoint) -> Result<ClientConfig> {
+    let mut native = ClientConfig::new();
+    let hosts: Vec<String> = endpoint.hosts().iter().map(ToString::to_string).collect();
+    native
+        .set("bootstrap.servers", hosts.join(","))
+        .set("client.id", endpoint.text("client_id").unwrap_or("seam"))
+        .set("allow.auto.create.topics", "false")
+        .set("log_level", "0");
+    for (name, value) in endpoint.native() {
+        native.set(name, value);
+    }
+    let password = endpoint.load_password()?;
+    let tls = endpoint.scheme() == "kafka+tls";
+    if let (Some(user), Some(password)) = (endpoint.user(), &password) {
+        native
+            .set("security.protocol", if tls { "sasl_ssl" } else { "sasl_plaintext" })
+            .set("sasl.mechanism", endpoint.text("sasl").unwrap_or("plain").to_uppercase())
+            .set("sasl.username", user)
+            .set("sasl.password", password.expose());
+    } else if endpoint.user().is_some() || password.is_some() || endpoint.text("sasl").is_some() {
+        let reason = "user and password go together: `kafka://user:password@host/topic`, or `password_file=`";
+        return Err(Error::invalid_endpoint(reason));
+    } else {
+        native.set("security.protocol", if tls { "ssl" } else { "plaintext" });
+    }
+    for (ours, theirs) in FILES {
+        if let Some(path) = endpoint.path(ours) {
+            native.set(theirs, path.to_string_lossy());
+        }
+    }
+    Ok(native)
+}
+
+/// Our names of files for TLS, and librdkafka's.
+const FILES: [(&str, &str); 3] =
+    [("ca", "ssl.ca.location"), ("cert", "ssl.certificate.location"), ("key", "ssl.key.location")];
+
+/// The largest payload: what librdkafka takes, with room for the rest.
+const MOST: usize = 1_000_000_000 - BESIDE;
+
+/// Key, headers in both forms, fields and framing.
+const BESIDE: usize = 64 << 10;
+
+fn default(native: &mut ClientConfig, name: &str, value: &dyn std::fmt::Display) {
+    if native.get(name).is_none() {
+        native.set(name, value.to_string());
+    }
+}
+
+fn small(endpoint: &Endpoint, name: &str) -> Result<Option<i32>> {
+    let count = endpoint.count(name).map(i32::try_from).transpose();
+    count.map_err(|_| Error::invalid_endpoint(format!("`{name}` is more than Kafka can have")))
+}
+
+fn topic(address: &str) -> Result<String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let refused = if address.len() > 249 {
+        "is longer than 249 characters"
+    } else if !address.chars().all(legal) {
+        "holds more than letters, digits, `.`, `_` and `-`"
+    } else if address == "." || address == ".." {
+        "is `.` or `..`"
+    } else {
+        return Ok(address.to_owned());
+    };
+    Err(Error::invalid_endpoint(format!("Kafka takes no topic whose name {refused}")))
+}
+
+/// Names of settings that promises of this library rest on.
+const KEPT: [&str; 33] = [
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "transactional.id",
+    "partitioner",
+    "message.timeout.ms",
+    "delivery.timeout.ms",
+    "message.max.bytes",
+    "max.in.flight",
+    "max.in.flight.requests.per.connection",
+    "retries",
+    "message.send.max.retries",
+    "delivery.report.only.error",
+    "enable.auto.commit",
+    "auto.commit.enable",
+    "auto.commit.interval.ms",
+    "enable.auto.offset.store",
+    "enable.partition.eof",
+    "auto.offset.reset",
+    "group.id",
+    "group.instance.id",
+    "group.protocol",
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "allow.auto.create.topics",
+    "log_level",
+    "client.id",
+    "security.protocol",
+    "queue.buffering.overflow.strategy",
+    "statistics.interval.ms",
+    "queuing.strategy",
+    "isolation.level",
+    "enable.gapless.guarantee",
+];
+
+/// Beginnings of names whose settings have parameters of their own, or come from a callback.
+const KEPT_BEGINNINGS: [&str; 4] = ["sasl.", "ssl.ca.", "ssl.key.", "ssl.certificate."];
+
+/// Settings that are safe although their name begins as one of those.
+const FREE: [&str; 4] = [
+    "sasl.kerberos.service.name",
+    "sasl.kerberos.principal",
+    "ssl.ca.certificate.stores",
+    "sasl.kerberos.min.time.before.relogin",
+];
+
+fn check_native(name: &str) -> Result<()> {
+    let begins = KEPT_BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
+    let callback = name.ends_with("_cb") || name == "opaque" || name == "plugin.library.paths";
+    if KEPT.contains(&name) || callback || (begins && !FREE.contains(&name)) {
+        return Err(Error::invalid_endpoint(format!(
+            "`{NATIVE}{name}` would break what this library promises or has a parameter of its own; leave it out"
+        )));
+    }
+    Ok(())
+}
+
+fn check_tls(endpoint: &Endpoint) -> Result<()> {
+    let tls = endpoint.scheme() == "kafka+tls";
+    if !cfg!(feature = "tls") && tls {
+        return Err(Error::NotCompiledIn {
+            scheme: endpoint.scheme().to_owned(),
+            feature: "kafka-tls",
+        });
+    }
+    let scram = endpoint.text("sasl").is_some_and(|sasl| sasl.starts_with("scram"));
+    if !cfg!(feature = "tls") && scram {
+        return Err(Error::invalid_endpoint("SCRAM needs feature `kafka-tls` of seam-channel"));
+    }
+    let given = FILES.iter().find(|(name, _)| endpoint.path(name).is_some());
+    match given {
+        Some((name, _)) if !tls => Err(Error::invalid_endpoint(format!(
+            "`{name}` means nothing without TLS; write kafka+tls://"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! The way in: one client for each connection, polled, committed and dropped by a thread of its own.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{CommitMode, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use seam_core::driver::Receiver;
+use seam_core::{Clock, Datagram, Error, Event, Events, Result, Start};
+
+use crate::background::{Bell, Threads, lock};
+use crate::config::{Config, Group};
+use crate::inbox::{Inbox, Revoked};
+use crate::member::Member;
+use crate::rebalance::{Client, Rebalances};
+use crate::{failure, mapping};
+
+/// What a connection reads, shared by its receivers.
+pub(crate) struct Consumer {
+    pub(crate) config: Config,
+    partitions: i32,
+    endpoint: String,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
+    pub(crate) state: Mutex<State>,
+    /// For the thread: there is room, something to commit, or an end.
+    pub(crate) changed: Condvar,
+    /// For futures: it is placed, committed or ended.
+    pub(crate) bell: Bell,
+}
+
+/// What changes while it reads.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) inbox: Inbox,
+    /// Whether it knows where it begins.
+    pub(crate) placed: bool,
+    /// Whether receivers get nothing any more.
+    pub(crate) draining: bool,
+    /// Whether the thread is to end.
+    pub(crate) closing: bool,
+    pub(crate) ended: bool,
+    pub(crate) failed: Option<Error>,
+    disconnected: bool,
+    /// Calls that wait for a commit.
+    pub(crate) urgent: usize,
+    /// What was settled and not committed when it was closed.
+    last: Vec<(i32, i64)>,
+}
+
+impl Consumer {
+    /// Starts to read.
+    pub(crate) fn start(
+        native: ClientConfig,
+        config: &Config,
+        partitions: i32,
+        endpoint: String,
+        (clock, events): (Arc<dyn Clock>, Events),
+        threads: &Threads,
+    ) -> Result<Arc<Self>> {
+        let consumer = Arc::new(Self {
+            config: config.clone(),
+            partitions,
+            endpoint,
+            clock,
+            events,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            bell: Bell::default(),
+        });
+        let reading = consumer.clone();
+        threads.spawn("seam-kafka-in", move || reading.run(native))?;
+        Ok(consumer)
+    }
+
+    /// A receiver, once it is known where it begins.
+    pub(crate) async fn receiver(self: &Arc<Self>) -> Result<Box<dyn Receiver>> {
+        let member = lock(&self.state).inbox.join();
+        let receiver = Box::new(Member::new(self.clone(), member));
+        let begins = self.config.group == Group::Private || self.config.from != Start::Earliest;
+        if begins {
+            let known = || {
+                let state = lock(&self.state);
+                state.placed || state.ended || state.failed.is_some()
+            };
+            self.bell.until(known).await;
+        }
+        match &lock(&self.state).failed {
+            Some(error) => Err(error.clone()),
+            None => Ok(receiver),
+        }
+    }
+
+    /// Hands out nothing any more; waits until what is in hand is settled, or until the clock has reached `until`.
+    pub(crate) async fn quiet(&self, until: Duration) {
+        let wakers = {
+            let mut state = lock(&self.state);
+            state.draining = true;
+            state.inbox.wakers()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        let settled = self.bell.until(|| lock(&self.state).inbox.in_hand() == 0);
+        seam_core::clock::deadline(&*self.clock, until, settled).await;
+    }
+
+    /// Takes everything back, at once, and has the thread commit and leave; how many deliveries nobody settled.
+    pub(crate) fn close(&self) -> u64 {
+        let mut state = lock(&self.state);
+        state.draining = true;
+        if std::mem::replace(&mut state.closing, true) {
+            return 0;
+        }
+        state.last = state.inbox.uncommitted();
+        let assigned = state.inbox.assigned();
+        drop(state);
+        let unsettled = self.revoke(&assigned);
+        self.changed.notify_all();
+        unsettled
+    }
+
+    /// Waits until the thread is done after [`Consumer::close`], or until the clock has reached `until`.
+    pub(crate) async fn ended(&self, until: Duration) {
+        let ended = self.bell.until(|| lock(&self.state).ended);
+        seam_core::clock::deadline(&*self.clock, until, ended).await;
+    }
+
+    /// Reads, commits, and leaves.
+    fn run(self: &Arc<Self>, native: ClientConfig) {
+        let random = RandomState::new().build_hasher().finish();
+        let native = self.config.consumer(native, &format!("seam.private.{random:016x}"));
+        let client = native.create_with_context(Rebalances::new(self.clone()));
+        let outcome = client.and_then(|client: Client| {
+            self.begin(&client)?;
+            self.read(&client);
+            self.leave(&client);
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            self.fail(failure::error(&self.endpoint, error));
+        }
+        let assigned = lock(&self.state).inbox.assigned();
+        self.revoke(&assigned);
+        lock(&self.state).ended = true;
+        self.wake_all();
+    }
+
+    /// Joins the group, or takes every partition for itself.
+    fn begin(&self, client: &Client) -> KafkaResult<()> {
+        if let Group::Named(_) = self.config.group {
+            return client.subscribe(&[&self.config.topic]);
+        }
+        let mut all = TopicPartitionList::new();
+        all.add_partition_range(&self.config.topic, 0, self.partitions - 1);
+        let placed = self.place(client, &all)?;
+        self.assigned(client, &placed);
+        client.assign(&placed)
+    }
+
+    fn read(&self, client: &Client) {
+        let (mut full_since, mut last_commit) = (None, Instant::now());
+        // The assignment that is paused, if one is.
+        let mut paused = None;
+        loop {
+            let Some(now) = self.look() else { return };
+            last_commit = self.commit(client, last_commit, now.urgent);
+            full_since = if now.room { None } else { full_since.or(Some(Instant::now())) };
+            let long = full_since.is_some_and(|since| since.elapsed() > SHORT);
+            if long && paused != Some(now.generation) {
+                paused = self.pause(client, true).then_some(now.generation);
+            } else if now.room && paused.is_some() && self.pause(client, false) {
+                paused = None;
+            }
+            match (now.room, paused) {
+                (true, None) => self.poll(client, STEP),
+                (_, Some(_)) => self.poll(client, Duration::from_millis(2)),
+                (false, None) => self.wait_for_room(),
+            }
+        }
+    }
+
+    /// What there is to do; `None` once that is to end.
+    fn look(&self) -> Option<Now> {
+        let state = lock(&self.state);
+        (!state.closing && state.failed.is_none()).then(|| Now {
+            room: self.has_room(&state),
+            urgent: state.urgent > 0,
+            generation: state.inbox.generation(),
+        })
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        !state.draining && state.inbox.has_room(self.config.credit, self.config.credit_bytes)
+    }
+
+    fn wait_for_room(&self) {
+        let state = lock(&self.state);
+        let full = |state: &mut State| !(state.closing || state.urgent > 0 || self.has_room(state));
+        let waited = self.changed.wait_timeout_while(state, STEP, full);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Has the client fetch no more while it goes on to be polled, or again; whether it does so.
+    fn pause(&self, client: &Client, pause: bool) -> bool {
+        let assignment = client.assignment();
+        let outcome =
+            assignment.and_then(|all| if pause { client.pause(&all) } else { client.resume(&all) });
+        outcome.is_ok()
+    }
+
+    fn poll(&self, client: &Client, step: Duration) {
+        match client.poll(step) {
+            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            Some(Ok(message)) => {
+                let datagram = datagram(&message);
+                let mut state = lock(&self.state);
+                let connected = std::mem::take(&mut state.disconnected);
+                let wakers = state.inbox.push(message.partition(), message.offset(), datagram);
+                drop(state);
+                wakers.into_iter().for_each(Waker::wake);
+                if connected {
+                    self.events.emit(Event::Connected);
+                }
+            }
+            Some(Err(error)) => self.hear(error),
+        }
+    }
+
+    /// What the client says: mostly it goes on by itself.
+    pub(crate) fn hear(&self, error: KafkaError) {
+        let code = error.rdkafka_error_code();
+        let ends = code.is_some_and(failure::is_final);
+        let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
+        let error = failure::error(&self.endpoint, error);
+        if ends || fatal {
+            return self.fail(error);
+        }
+        if !matches!(error, Error::Disconnected { .. }) {
+            return;
+        }
+        if !std::mem::replace(&mut lock(&self.state).disconnected, true) {
+            self.events.emit(Event::Disconnected { reason: error.to_string() });
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        lock(&self.state).failed.get_or_insert(error);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        let wakers = lock(&self.state).inbox.wakers();
+        wakers.into_iter().for_each(Waker::wake);
+        self.bell.ring();
+    }
+
+    /// Commits where that is due; when it was last done.
+    ///
+    /// It waits for the broker's answer, since librdkafka 2.12 tells nobody what became of a commit that does not.
+    /// Records go on being fetched meanwhile.
+    fn commit(&self, client: &Client, last: Instant, urgent: bool) -> Instant {
+        if self.config.group == Group::Private || (!urgent && last.elapsed() < COMMIT) {
+            return last;
+        }
+        let offsets = lock(&self.state).inbox.uncommitted();
+        if !offsets.is_empty() {
+            self.commit_now(client, &offsets);
+            self.bell.ring();
+        }
+        Instant::now()
+    }
+
+    fn list(&self, offsets: &[(i32, i64)]) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.config.topic, *partition, Offset::Offset(*offset))?;
+        }
+        Ok(list)
+    }
+
+    /// Commits these offsets and waits for it.
+    pub(crate) fn commit_now(&self, client: &Client, offsets: &[(i32, i64)]) {
+        if self.config.group == Group::Private || offsets.is_empty() {
+            return;
+        }
+        if self.list(offsets).and_then(|list| client.commit(&list, CommitMode::Sync)).is_ok() {
+            lock(&self.state).inbox.committed(offsets);
+        }
+    }
+
+    /// Leaves the group; what is settled is committed, the rest is read again by somebody else.
+    fn leave(&self, client: &Client) {
+        let mut state = lock(&self.state);
+        let mut offsets = std::mem::take(&mut state.last);
+        offsets.extend(state.inbox.uncommitted());
+        let assigned = state.inbox.assigned();
+        drop(state);
+        self.commit_now(client, &offsets);
+        self.revoke(&assigned);
+        client.unsubscribe();
+    }
+
+    /// Takes these partitions back from whoever has deliveries of them; how many nobody settled.
+    pub(crate) fn revoke(&self, partitions: &[i32]) -> u64 {
+        let mut state = lock(&self.state);
+        let (revoked, count): (Revoked, u64) = state.inbox.revoke(partitions);
+        let wakers = state.inbox.wakers();
+        drop(state);
+        revoked.into_iter().for_each(|(board, deliveries)| board.revoke(deliveries));
+        wakers.into_iter().for_each(Waker::wake);
+        if count > 0 {
+            self.events.emit(Event::LeaseLost { count });
+        }
+        self.bell.ring();
+        count
+    }
+}
+
+/// What the thread has to do.
+struct Now {
+    room: bool,
+    /// Whether somebody waits for a commit.
+    urgent: bool,
+    generation: u64,
+}
+
+/// How long the thread waits for a record; a close is noticed after it.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Between two commits that nobody waits for.
+const COMMIT: Duration = Duration::from_millis(200);
+
+/// How long there may be no room before the client is paused.
+const SHORT: Duration = Duration::from_millis(100);
+
+/// How long a broker may take to answer where nothing else can be done meanwhile.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+fn datagram(message: &BorrowedMessage<'_>) -> Datagram {
+    let headers = message.headers();
+    let count = headers.map_or(0, BorrowedHeaders::count);
+    // rdkafka panics on a name that is not UTF-8, which any program may write; ours are, so such a header is no
+    // field, and a header of a datagram cannot have such a name.
+    let headers = (0..count).filter_map(|at| {
+        let header = catch_unwind(AssertUnwindSafe(|| headers?.try_get(at))).ok()??;
+        Some((header.key, header.value))
+    });
+    mapping::datagram(message.key(), message.payload(), headers)
+}

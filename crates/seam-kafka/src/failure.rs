@@ -1,0 +1,138 @@
+//! Kafka's errors in the words of the contract.
+
+use std::sync::Arc;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use seam_core::Error;
+
+/// What an error of the client comes to at `endpoint`, whose name holds no secret.
+pub(crate) fn error(endpoint: &str, error: KafkaError) -> Error {
+    match &error {
+        // Its text has the value of a setting, which may be a secret.
+        KafkaError::ClientConfig(_, reason, name, _) => {
+            Error::invalid_endpoint(format!("librdkafka refuses `{name}`: {reason}"))
+        }
+        KafkaError::AdminOp(code) => of_code(endpoint, *code),
+        KafkaError::ClientCreation(reason) => Error::invalid_endpoint(reason.clone()),
+        _ => match error.rdkafka_error_code() {
+            Some(code) => of_code(endpoint, code),
+            None => native(endpoint, false, error),
+        },
+    }
+}
+
+/// What an error code comes to.
+pub(crate) fn of_code(endpoint: &str, code: Code) -> Error {
+    let text = || endpoint.to_owned();
+    let denied = |reason: &str| Error::Denied { endpoint: text(), reason: reason.to_owned() };
+    let lost = |reason: &str| Error::disconnected(endpoint, reason);
+    match code {
+        Code::Authentication | Code::SaslAuthenticationFailed => {
+            denied("user or password is wrong, or this listener asks for another `sasl=`")
+        }
+        Code::TopicAuthorizationFailed => denied("the user lacks a permission on the topic"),
+        Code::GroupAuthorizationFailed => denied("the user lacks permission READ on the group"),
+        Code::ClusterAuthorizationFailed => denied(
+            "the user lacks permission CREATE or IDEMPOTENT_WRITE; `declare=no` creates nothing",
+        ),
+        Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
+            Error::NotFound {
+                what: format!("the topic of {endpoint}"),
+                remedy: "create it, or leave out `declare=no`".to_owned(),
+            }
+        }
+        Code::SSL => lost("the TLS handshake failed; see `ca=`, and whether the port speaks TLS"),
+        Code::Resolve => lost("the name of the host is not known; is it spelt right?"),
+        Code::AllBrokersDown | Code::BrokerTransportFailure | Code::BrokerDestroy => {
+            lost("no broker answers; is it started, and does the port speak what the scheme says?")
+        }
+        Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => {
+            lost("no broker answered in time")
+        }
+        Code::PurgeQueue | Code::PurgeInflight => Error::Closed { endpoint: text() },
+        Code::InvalidTimestamp => {
+            rejected(endpoint, "its `time` is too far from the broker's clock")
+        }
+        Code::PolicyViolation | Code::InvalidRecord | Code::InvalidMessage => {
+            rejected(endpoint, &code.to_string())
+        }
+        _ => native(endpoint, is_passing(code), KafkaError::Global(code)),
+    }
+}
+
+fn rejected(endpoint: &str, reason: &str) -> Error {
+    Error::Rejected { endpoint: endpoint.to_owned(), reason: reason.to_owned() }
+}
+
+fn native(endpoint: &str, retryable: bool, error: KafkaError) -> Error {
+    Error::Native { endpoint: endpoint.to_owned(), retryable, source: Arc::new(error) }
+}
+
+/// Whether the client goes on by itself after this.
+pub(crate) fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::BrokerDestroy
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::MessageTimedOut
+            | Code::TimedOutQueue
+            | Code::WaitingForCoordinator
+            | Code::WaitCache
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::NotEnoughReplicas
+            | Code::NotEnoughReplicasAfterAppend
+            | Code::RebalanceInProgress
+            | Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::PollExceeded
+            | Code::AssignmentLost
+            | Code::NetworkException
+            | Code::ThrottlingQuotaExceeded
+    )
+}
+
+/// Whether the client gets no further after this, whatever it tries.
+pub(crate) fn is_final(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::InconsistentGroupProtocol
+            | Code::InvalidGroupId
+            | Code::GroupMaxSizeReached
+            | Code::Fatal
+            | Code::Fenced
+            | Code::FencedInstanceId
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_broker_is_retryable_and_a_wrong_password_is_not() {
+        assert!(of_code("kafka://b/t", Code::AllBrokersDown).is_retryable());
+        let denied = of_code("kafka://b/t", Code::Authentication);
+        assert!(matches!(denied, Error::Denied { .. }) && !denied.is_retryable());
+    }
+
+    #[test]
+    fn an_error_has_one_line() {
+        for code in [Code::AllBrokersDown, Code::SSL, Code::Fatal, Code::InvalidTimestamp] {
+            assert_eq!(of_code("kafka://b/t", code).to_string().lines().count(), 1);
+        }
+    }
+}

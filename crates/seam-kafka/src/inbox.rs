@@ -1,0 +1,394 @@
+//! What was read and is not settled: by partition and assignment, with a watermark that only rises. No client is
+//! touched here, and nothing waits.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use seam_core::driver::{Board, Harvest, Harvester};
+use seam_core::{Datagram, Deliveries, Note, Position};
+
+/// One record that was read.
+#[derive(Clone)]
+pub(crate) struct Item {
+    pub(crate) offset: i64,
+    pub(crate) datagram: Datagram,
+    pub(crate) attempt: u32,
+    /// Whether a member before us may have settled it.
+    pub(crate) seen: bool,
+}
+
+/// What was read by one consumer, and who has it.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    partitions: BTreeMap<i32, Partition>,
+    boards: HashMap<u64, Handed>,
+    members: HashMap<u64, Member>,
+    numbers: u64,
+    generation: u64,
+    /// Read and in nobody's hand.
+    held: usize,
+    held_bytes: usize,
+    harvest: Harvest,
+}
+
+/// One partition, from its assignment to its revocation.
+#[derive(Default)]
+struct Partition {
+    generation: u64,
+    seen: i64,
+    ready: VecDeque<Item>,
+    parked: Vec<(Duration, Item)>,
+    /// Offsets read and not below the watermark, and whether each is done.
+    log: VecDeque<(i64, bool)>,
+    /// What to read next, once all below is done.
+    watermark: Option<i64>,
+    committed: Option<i64>,
+    /// The member that has some of it, and how many.
+    holder: Option<u64>,
+    in_hand: usize,
+}
+
+/// A receiver.
+#[derive(Default)]
+struct Member {
+    in_hand: usize,
+    in_hand_bytes: usize,
+    late: u64,
+    waker: Option<Waker>,
+}
+
+/// A batch in a receiver's hands.
+struct Handed {
+    board: Arc<Board>,
+    member: u64,
+    slots: Vec<Option<Slot>>,
+    open: usize,
+}
+
+struct Slot {
+    partition: i32,
+    generation: u64,
+    item: Item,
+}
+
+/// A partition that is ours from now on.
+pub(crate) struct Assigned {
+    pub(crate) partition: i32,
+    /// Where reading begins, if not where the group was.
+    pub(crate) start: Option<i64>,
+    /// What lies before this offset may have been delivered before.
+    pub(crate) seen: i64,
+}
+
+/// What a receiver may be given.
+pub(crate) struct Most {
+    /// Deliveries that it asked for.
+    pub(crate) asked: usize,
+    /// Deliveries, with those that it has.
+    pub(crate) credit: usize,
+    /// Bytes, with those that it has; one delivery always fits.
+    pub(crate) bytes: usize,
+}
+
+/// Deliveries that are nobody's any more; to be revoked without a lock.
+pub(crate) type Revoked = Vec<(Arc<Board>, Range<u32>)>;
+
+impl Inbox {
+    /// A new receiver; its number.
+    pub(crate) fn join(&mut self) -> u64 {
+        self.numbers += 1;
+        self.members.insert(self.numbers, Member::default());
+        self.numbers
+    }
+
+    /// A receiver goes; what it has stays its own to settle.
+    pub(crate) fn leave(&mut self, member: u64) -> Vec<Waker> {
+        self.members.remove(&member);
+        for partition in self.partitions.values_mut() {
+            if partition.holder == Some(member) {
+                partition.holder = None;
+            }
+        }
+        self.wakers()
+    }
+
+    /// Partitions are ours from now on.
+    pub(crate) fn assign(&mut self, partitions: impl Iterator<Item = Assigned>) {
+        for Assigned { partition, start, seen } in partitions {
+            self.generation += 1;
+            let generation = self.generation;
+            // A start of our own is committed like anything else, so that the group keeps it.
+            let state = Partition { generation, seen, watermark: start, ..Partition::default() };
+            self.partitions.insert(partition, state);
+        }
+    }
+
+    /// Lets go of what of these partitions is in nobody's hand; whether something of them is in somebody's.
+    pub(crate) fn quiet(&mut self, partitions: &[i32]) -> bool {
+        let mut busy = false;
+        for number in partitions {
+            let Some(partition) = self.partitions.get_mut(number) else { continue };
+            let parked = partition.parked.drain(..).map(|(_, item)| item);
+            for item in partition.ready.drain(..).chain(parked) {
+                self.held -= 1;
+                self.held_bytes -= item.datagram.view().size();
+            }
+            busy |= partition.in_hand > 0;
+        }
+        busy
+    }
+
+    /// These partitions are no longer ours; how many deliveries of theirs nobody settled.
+    pub(crate) fn revoke(&mut self, partitions: &[i32]) -> (Revoked, u64) {
+        self.quiet(partitions);
+        self.partitions.retain(|number, _| !partitions.contains(number));
+        let (mut revoked, mut count) = (Vec::new(), 0);
+        for handed in self.boards.values_mut() {
+            for (index, slot) in (0_u32..).zip(&mut handed.slots) {
+                let Some(lost) = slot.take_if(|slot| partitions.contains(&slot.partition)) else {
+                    continue;
+                };
+                revoked.push((handed.board.clone(), index..index + 1));
+                count += 1;
+                handed.open -= 1;
+                if let Some(member) = self.members.get_mut(&handed.member) {
+                    member.in_hand -= 1;
+                    member.in_hand_bytes -= lost.item.datagram.view().size();
+                }
+            }
+        }
+        self.boards.retain(|_, handed| handed.open > 0);
+        (revoked, count)
+    }
+
+    /// The partitions that are ours.
+    pub(crate) fn assigned(&self) -> Vec<i32> {
+        self.partitions.keys().copied().collect()
+    }
+
+    /// Takes what was read. What is of no partition of ours is left out: it comes to whoever has it.
+    pub(crate) fn push(&mut self, partition: i32, offset: i64, datagram: Datagram) -> Vec<Waker> {
+        let Some(partition) = self.partitions.get_mut(&partition) else { return Vec::new() };
+        partition.watermark.get_or_insert(offset);
+        // What a start of our own jumped over, or a compaction took out, is done.
+        if partition.log.is_empty() {
+            partition.watermark = partition.watermark.max(Some(offset));
+        }
+        partition.log.push_back((offset, false));
+        self.held += 1;
+        self.held_bytes += datagram.view().size();
+        let seen = offset < partition.seen;
+        partition.ready.push_back(Item { offset, datagram, attempt: 1, seen });
+        self.wakers()
+    }
+
+    /// Whether more may be read.
+    pub(crate) fn has_room(&self, credit: usize, bytes: usize) -> bool {
+        self.held < credit && (self.held == 0 || self.held_bytes < bytes)
+    }
+
+    /// Fills `into` for `member` with no more than `most`; whether there was anything.
+    pub(crate) fn hand_out(
+        &mut self,
+        member: u64,
+        most: &Most,
+        into: &mut Deliveries,
+        now: Duration,
+        harvester: Arc<dyn Harvester>,
+    ) -> bool {
+        let Some(own) = self.members.get(&member) else { return false };
+        let room = most.asked.min(most.credit.saturating_sub(own.in_hand));
+        let mut size = own.in_hand_bytes;
+        let mut slots = Vec::new();
+        for (number, partition) in &mut self.partitions {
+            partition.unpark(now);
+            if partition.holder.is_some_and(|holder| holder != member) {
+                continue;
+            }
+            while slots.len() < room && (size == 0 || size < most.bytes) {
+                let Some(item) = partition.ready.pop_front() else { break };
+                size += item.datagram.view().size().max(1);
+                partition.in_hand += 1;
+                partition.holder = Some(member);
+                slots.push(Slot { partition: *number, generation: partition.generation, item });
+            }
+        }
+        if slots.is_empty() {
+            return false;
+        }
+        self.lend(member, slots, into, harvester);
+        true
+    }
+
+    fn lend(
+        &mut self,
+        member: u64,
+        slots: Vec<Slot>,
+        into: &mut Deliveries,
+        harvester: Arc<dyn Harvester>,
+    ) {
+        self.numbers += 1;
+        let board = into.begin(slots.len(), self.numbers, harvester);
+        for Slot { partition, item, .. } in &slots {
+            let mut note = Note::attempt(item.attempt);
+            note.position = Some(Position::Offset { partition: *partition, offset: item.offset });
+            note.possible_duplicate = item.seen || item.attempt > 1;
+            into.push_noted(item.datagram.clone(), note);
+            let size = item.datagram.view().size();
+            self.held -= 1;
+            self.held_bytes -= size;
+            if let Some(member) = self.members.get_mut(&member) {
+                member.in_hand += 1;
+                member.in_hand_bytes += size;
+            }
+        }
+        let open = slots.len();
+        let slots = slots.into_iter().map(Some).collect();
+        self.boards.insert(self.numbers, Handed { board, member, slots, open });
+    }
+
+    /// Takes over what was settled on `board`; how many settlements came too late, and whom to wake.
+    pub(crate) fn settle(&mut self, board: &Board, now: Duration) -> (u64, Vec<Waker>) {
+        let mut harvest = std::mem::take(&mut self.harvest);
+        board.harvest(&mut harvest);
+        let mut late = 0;
+        for index in harvest.done.iter().cloned().flatten() {
+            late += u64::from(!self.release(board.token(), index, None, now));
+        }
+        for index in harvest.dropped.iter().cloned().flatten() {
+            self.release(board.token(), index, Some(Duration::ZERO), now);
+        }
+        for (index, after) in harvest.retried.drain(..) {
+            late += u64::from(!self.release(board.token(), index, Some(after), now));
+        }
+        self.harvest = harvest;
+        (late, self.wakers())
+    }
+
+    /// Ends one delivery: done, or to come again after `again`. Whether it was still ours.
+    fn release(&mut self, token: u64, index: u32, again: Option<Duration>, now: Duration) -> bool {
+        let Some(handed) = self.boards.get_mut(&token) else { return false };
+        let slot =
+            usize::try_from(index).ok().and_then(|index| handed.slots.get_mut(index)?.take());
+        let Some(Slot { partition, generation, mut item }) = slot else { return false };
+        handed.open -= 1;
+        let size = item.datagram.view().size();
+        if let Some(member) = self.members.get_mut(&handed.member) {
+            member.in_hand -= 1;
+            member.in_hand_bytes -= size;
+        }
+        if handed.open == 0 {
+            self.boards.remove(&token);
+        }
+        let partition = self.partitions.get_mut(&partition);
+        let Some(partition) = partition.filter(|ours| ours.generation == generation) else {
+            return false;
+        };
+        partition.in_hand -= 1;
+        if partition.in_hand == 0 {
+            partition.holder = None;
+        }
+        match again {
+            None => partition.done(item.offset),
+            Some(after) => {
+                item.attempt = item.attempt.saturating_add(1);
+                self.held += 1;
+                self.held_bytes += size;
+                partition.parked.push((now.saturating_add(after), item));
+                partition.unpark(now);
+            }
+        }
+        true
+    }
+
+    /// What is to be committed: each partition with the offset to read next.
+    pub(crate) fn uncommitted(&self) -> Vec<(i32, i64)> {
+        let all = self.partitions.iter().filter_map(|(number, partition)| {
+            let watermark = partition.watermark?;
+            (partition.committed.is_none_or(|committed| committed < watermark))
+                .then_some((*number, watermark))
+        });
+        all.collect()
+    }
+
+    /// These offsets are committed.
+    pub(crate) fn committed(&mut self, offsets: &[(i32, i64)]) {
+        for (number, offset) in offsets {
+            if let Some(partition) = self.partitions.get_mut(number) {
+                partition.committed = partition.committed.max(Some(*offset));
+            }
+        }
+    }
+
+    /// Deliveries in somebody's hands.
+    pub(crate) fn in_hand(&self) -> usize {
+        self.partitions.values().map(|partition| partition.in_hand).sum()
+    }
+
+    /// When the next retry is due that is not due yet.
+    pub(crate) fn next_due(&self, now: Duration) -> Option<Duration> {
+        let parked = self.partitions.values().flat_map(|partition| &partition.parked);
+        parked.map(|(due, _)| *due).filter(|due| *due > now).min()
+    }
+
+    /// Rises with each assignment.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Notes whom to wake once `member` may get something.
+    pub(crate) fn wait(&mut self, member: u64, waker: &Waker) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.waker = Some(waker.clone());
+        }
+    }
+
+    /// Everybody who waits.
+    pub(crate) fn wakers(&mut self) -> Vec<Waker> {
+        self.members.values_mut().filter_map(|member| member.waker.take()).collect()
+    }
+
+    pub(crate) fn note_late(&mut self, member: u64, count: u64) {
+        if let Some(member) = self.members.get_mut(&member) {
+            member.late += count;
+        }
+    }
+
+    /// Settlements of `member` that came too late, since the last call.
+    pub(crate) fn take_late(&mut self, member: u64) -> u64 {
+        self.members.get_mut(&member).map_or(0, |member| std::mem::take(&mut member.late))
+    }
+}
+
+impl Partition {
+    fn done(&mut self, offset: i64) {
+        if let Ok(at) = self.log.binary_search_by_key(&offset, |(offset, _)| *offset) {
+            self.log[at].1 = true;
+        }
+        while let Some((offset, true)) = self.log.front().copied() {
+            self.log.pop_front();
+            // Kafka commits the offset to read next, not the one just read.
+            self.watermark = self.watermark.max(offset.checked_add(1));
+        }
+    }
+
+    /// Makes ready, in the order of their offsets, what was parked and is due.
+    fn unpark(&mut self, now: Duration) {
+        if self.parked.iter().all(|(due, _)| *due > now) {
+            return;
+        }
+        let parked = std::mem::take(&mut self.parked);
+        let (due, parked): (Vec<_>, Vec<_>) = parked.into_iter().partition(|(due, _)| *due <= now);
+        self.parked = parked;
+        for (_, item) in due {
+            let place = self.ready.partition_point(|ready| ready.offset < item.offset);
+            self.ready.insert(place, item);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Watermarks, generations and who has what.
+
+use super::*;
+
+struct Deaf;
+
+impl Harvester for Deaf {
+    fn settled(&self, _: &Arc<Board>, _: bool) {}
+}
+
+const FRESH: Assigned = Assigned { partition: 0, start: None, seen: 0 };
+
+const NOW: Duration = Duration::from_secs(9);
+
+fn filled(offsets: Range<i64>) -> (Inbox, u64) {
+    let mut inbox = Inbox::default();
+    inbox.assign([FRESH].into_iter());
+    let member = inbox.join();
+    offsets.for_each(|offset| drop(inbox.push(0, offset, Datagram::new("x"))));
+    (inbox, member)
+}
+
+fn take(inbox: &mut Inbox, member: u64, max: usize) -> Deliveries {
+    let mut into = Deliveries::new();
+    let most = Most { asked: max, credit: 9, bytes: 1 << 20 };
+    inbox.hand_out(member, &most, &mut into, NOW, Arc::new(Deaf));
+    into
+}
+
+/// The board of the only batch that was handed out.
+fn board(inbox: &Inbox) -> Arc<Board> {
+    inbox.boards.values().next().unwrap().board.clone()
+}
+
+#[test]
+fn the_watermark_waits_for_the_lowest_that_is_open() {
+    let (mut inbox, member) = filled(5..9);
+    let mut taken = take(&mut inbox, member, 9);
+    let board = board(&inbox);
+    let mut held = Vec::new();
+    while let Some(lent) = taken.lend() {
+        held.push(lent.take());
+    }
+    held.pop().unwrap().ack().unwrap();
+    held.remove(1).ack().unwrap();
+    inbox.settle(&board, NOW);
+    assert_eq!(inbox.uncommitted(), [(0, 5)]);
+    held.remove(0).ack().unwrap();
+    inbox.settle(&board, NOW);
+    assert_eq!(inbox.uncommitted(), [(0, 7)]);
+    held.remove(0).ack().unwrap();
+    inbox.settle(&board, NOW);
+    assert_eq!(inbox.uncommitted(), [(0, 9)]);
+    inbox.committed(&[(0, 9)]);
+    assert!(inbox.uncommitted().is_empty() && inbox.in_hand() == 0);
+}
+
+#[test]
+fn a_settlement_of_an_older_assignment_is_late_and_moves_nothing() {
+    let (mut inbox, member) = filled(5..6);
+    let mut taken = take(&mut inbox, member, 9);
+    let board = board(&inbox);
+    let (revoked, count) = inbox.revoke(&[0]);
+    assert_eq!((revoked.len(), count), (1, 1));
+    inbox.assign([FRESH].into_iter());
+    drop(inbox.push(0, 5, Datagram::new("x")));
+    taken.ack_all();
+    assert_eq!(inbox.settle(&board, NOW).0, 1);
+    assert_eq!(inbox.uncommitted(), [(0, 5)]);
+}
+
+#[test]
+fn what_is_dropped_holds_the_watermark_and_comes_again() {
+    let (mut inbox, member) = filled(5..7);
+    let mut taken = take(&mut inbox, member, 9);
+    let board = board(&inbox);
+    let first = taken.lend().unwrap().take();
+    taken.ack_all();
+    drop(first);
+    inbox.settle(&board, NOW);
+    assert_eq!(inbox.uncommitted(), [(0, 5)]);
+    let mut again = take(&mut inbox, member, 9);
+    assert_eq!(again.lend().unwrap().note().attempt, 2);
+}
+
+#[test]
+fn a_partition_stays_with_whoever_has_some_of_it() {
+    let (mut inbox, one) = filled(5..8);
+    let two = inbox.join();
+    let first = take(&mut inbox, one, 1);
+    assert!(take(&mut inbox, two, 1).is_empty());
+    drop(inbox.leave(one));
+    assert_eq!(take(&mut inbox, two, 1).len(), 1);
+    drop(first);
+}
+
+#[test]
+fn reading_stops_at_the_credit_and_one_always_fits() {
+    let (inbox, _) = filled(0..0);
+    assert!(inbox.has_room(1, 0));
+    let (inbox, _) = filled(0..3);
+    assert!(!inbox.has_room(3, 1 << 20) && inbox.has_room(4, 1 << 20));
+    assert!(!inbox.has_room(4, 3));
+}

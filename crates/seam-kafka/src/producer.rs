@@ -1,0 +1,337 @@
+//! The way out: one idempotent client for each connection, written to by whoever sends, under one lock, and polled by
+//! one thread, which also drops it.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rdkafka::ClientConfig;
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use seam_core::driver::{Sender, Ticket};
+use seam_core::{
+    Batch, Clock, Error, Event, Events, Fate, Position, Receipts, Result, SendError, View,
+};
+
+use crate::background::{Bell, Threads, lock};
+use crate::config::Config;
+use crate::outbox::{Outbox, Told};
+use crate::reports::Reports;
+use crate::{failure, mapping};
+
+type Client = BaseProducer<Reports>;
+
+/// A producer, as drivers have it.
+pub(crate) struct Producer {
+    topic: String,
+    pub(crate) endpoint: String,
+    /// Where what has no key goes, so that it keeps its order; `None` spreads it.
+    unkeyed: Option<i32>,
+    credit: usize,
+    credit_bytes: usize,
+    limit: usize,
+    clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
+    state: Mutex<State>,
+    /// Rings whenever the client has reported something, and at the end.
+    pub(crate) bell: Bell,
+    pub(crate) connected: AtomicBool,
+    /// Whether the broker has given the client the number that makes it idempotent.
+    pub(crate) ready: AtomicBool,
+}
+
+struct State {
+    /// Only ever used under the lock, so that the thread that polls has the last handle.
+    client: Option<Arc<Client>>,
+    outbox: Outbox,
+    /// Calls that wait for credit, in the order in which they were first polled.
+    waiting: VecDeque<(u64, Waker)>,
+    calls: u64,
+    /// Whether nothing is admitted any more.
+    closing: bool,
+    /// Whether the thread is done.
+    ended: bool,
+}
+
+impl Producer {
+    /// Makes the client and its thread. Blocks shortly.
+    pub(crate) fn start(
+        native: ClientConfig,
+        config: &Config,
+        partitions: i32,
+        endpoint: String,
+        (clock, events): (Arc<dyn Clock>, Events),
+        threads: &Threads,
+    ) -> Result<Arc<Self>> {
+        let producer = Arc::new(Self {
+            topic: config.topic.clone(),
+            unkeyed: (!config.spread).then(|| any_of(partitions)),
+            credit: config.credit,
+            credit_bytes: config.credit_bytes,
+            limit: config.limits.payload,
+            clock,
+            events,
+            state: Mutex::new(State {
+                client: None,
+                outbox: Outbox::default(),
+                waiting: VecDeque::new(),
+                calls: 0,
+                closing: false,
+                ended: false,
+            }),
+            bell: Bell::default(),
+            connected: AtomicBool::new(true),
+            ready: AtomicBool::new(false),
+            endpoint,
+        });
+        let client = config.producer(native).create_with_context(Reports::new(producer.clone()));
+        let client = client.map_err(|error| failure::error(&producer.endpoint, error))?;
+        let client: Arc<Client> = Arc::new(client);
+        lock(&producer.state).client = Some(client.clone());
+        let polled = producer.clone();
+        if let Err(error) = threads.spawn("seam-kafka-out", move || polled.run(client)) {
+            lock(&producer.state).client = None;
+            return Err(error);
+        }
+        Ok(producer)
+    }
+
+    /// Waits until the client can send at once, which takes it half a second, or until the clock has reached
+    /// `until`.
+    pub(crate) async fn ready(&self, until: Duration) {
+        let ready =
+            self.bell.until(|| self.ready.load(Ordering::Acquire) || lock(&self.state).closing);
+        seam_core::clock::deadline(&*self.clock, until, ready).await;
+    }
+
+    /// Waits until everything is reported, or until the clock has reached `until`.
+    pub(crate) async fn flush(&self, until: Duration) {
+        let idle = self.bell.until(|| lock(&self.state).outbox.is_idle());
+        seam_core::clock::deadline(&*self.clock, until, idle).await;
+    }
+
+    /// Takes nothing any more, and gives up what is under way. Does not wait.
+    pub(crate) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closing = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        self.bell.ring();
+    }
+
+    /// Waits until the client is gone after [`Producer::close`]; what it left.
+    pub(crate) async fn ended(&self) -> Vec<SendError> {
+        self.bell.until(|| lock(&self.state).ended).await;
+        lock(&self.state).outbox.unsent()
+    }
+
+    /// Polls until it is closed, then purges what is left, so that each datagram gets its fate.
+    fn run(&self, client: Arc<Client>) {
+        while !lock(&self.state).closing {
+            client.poll(STEP);
+        }
+        client.purge(PurgeConfig::default().queue().inflight());
+        let until = Instant::now() + LAST_REPORTS;
+        while !lock(&self.state).outbox.is_idle() && Instant::now() < until {
+            client.poll(Duration::from_millis(1));
+        }
+        drop(lock(&self.state).client.take());
+        drop(client);
+        let mut told = Told::default();
+        let mut state = lock(&self.state);
+        state.outbox.end(&self.closed(), &mut told);
+        state.ended = true;
+        drop(state);
+        self.tell(told);
+    }
+
+    fn closed(&self) -> Error {
+        Error::Closed { endpoint: self.endpoint.clone() }
+    }
+
+    fn tell(&self, told: Told) {
+        told.wakers.into_iter().for_each(Waker::wake);
+        if told.forgotten > 0 {
+            self.events.emit(Event::Forgotten { count: told.forgotten });
+        }
+        self.bell.ring();
+    }
+
+    /// Admits while there is credit and nobody waits before this call.
+    fn poll_admit(
+        &self,
+        batch: &mut Batch,
+        turn: &mut Turn<'_>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<()>> {
+        let mut state = lock(&self.state);
+        let Some(client) = state.client.clone().filter(|_| !state.closing) else {
+            drop(state);
+            return Poll::Ready(Err(self.closed()));
+        };
+        let first = state.waiting.front().is_none_or(|(number, _)| turn.0 == Some(*number));
+        let before = batch.len();
+        while first
+            && state.outbox.has_room(self.credit, self.credit_bytes)
+            && let Some(view) = batch.front()
+        {
+            let number = state.outbox.next();
+            match self.produce(&client, view, number) {
+                Ok(()) => state.outbox.admit(batch, None),
+                // Its own queue is bounded by more than our credit, so there is something to wait for.
+                Err(Code::QueueFull) if !state.outbox.is_idle() => break,
+                Err(code) => {
+                    let error = self.refusal(view, code);
+                    state.outbox.admit(batch, Some(error));
+                }
+            }
+        }
+        // The thread that polls has another, so this is never the last.
+        drop(client);
+        if batch.is_empty() {
+            drop(state);
+            return Poll::Ready(Ok(()));
+        }
+        debug_assert!(batch.len() <= before, "admission takes from the front");
+        turn.wait(&mut state, cx);
+        Poll::Pending
+    }
+
+    fn produce(&self, client: &Client, view: View<'_>, number: u64) -> Result<(), Code> {
+        let opaque = usize::try_from(number).map_err(|_| Code::InvalidArgument)?;
+        let mut record = BaseRecord::with_opaque_to(&self.topic, opaque);
+        record.key = view.key();
+        record.payload = view.payload();
+        if view.key().is_none() {
+            record.partition = self.unkeyed;
+        }
+        if view.envelope().time.is_some() {
+            record.timestamp = mapping::timestamp(view, self.clock.wall());
+        }
+        let headers = mapping::headers(view);
+        if !headers.is_empty() {
+            let all = OwnedHeaders::new_with_capacity(headers.len());
+            record.headers = Some(headers.iter().fold(all, |all, (name, value)| {
+                all.insert(Header { key: name, value: value.as_deref() })
+            }));
+        }
+        client.send(record).map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(Code::Fail))
+    }
+
+    /// Why the client did not take it.
+    fn refusal(&self, view: View<'_>, code: Code) -> Error {
+        match code {
+            Code::MessageSizeTooLarge => Error::TooLarge {
+                what: "datagram with key, headers and fields (bytes)",
+                size: view.size(),
+                limit: self.limit,
+            },
+            other => failure::of_code(&self.endpoint, other),
+        }
+    }
+
+    /// Notes what the client says of one datagram.
+    pub(crate) fn report(&self, number: u64, result: Result<Position, (Fate, Error)>) {
+        if result.is_ok() && !self.connected.swap(true, Ordering::Relaxed) {
+            self.events.emit(Event::Connected);
+        }
+        let mut told = Told::default();
+        let mut state = lock(&self.state);
+        state.outbox.report(number, result, &mut told);
+        if state.outbox.has_room(self.credit, self.credit_bytes) {
+            told.wakers.extend(state.waiting.front().map(|(_, waker)| waker.clone()));
+        }
+        let ring = state.outbox.is_idle();
+        drop(state);
+        told.wakers.drain(..).for_each(Waker::wake);
+        if ring || told.forgotten > 0 {
+            self.tell(told);
+        }
+    }
+}
+
+/// The place of a call that waits for credit; given up when the call ends.
+struct Turn<'a>(Option<u64>, &'a Producer);
+
+impl Turn<'_> {
+    fn wait(&mut self, state: &mut State, cx: &Context<'_>) {
+        let place = state.waiting.iter_mut().find(|(number, _)| self.0 == Some(*number));
+        match place {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => {
+                state.calls += 1;
+                self.0 = Some(state.calls);
+                state.waiting.push_back((state.calls, cx.waker().clone()));
+            }
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let Some(own) = self.0 else { return };
+        let mut state = lock(&self.1.state);
+        state.waiting.retain(|(number, _)| *number != own);
+        let next = state.waiting.front().map(|(_, waker)| waker.clone());
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+#[async_trait]
+impl Sender for Producer {
+    async fn admit(&self, batch: &mut Batch) -> Result<()> {
+        let mut turn = Turn(None, self);
+        poll_fn(|cx| self.poll_admit(batch, &mut turn, cx)).await
+    }
+
+    async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
+        let mut seen = 0;
+        poll_fn(|cx| {
+            let mut state = lock(&self.state);
+            if let Some((at, number)) = state.outbox.first_open(ticket, seen) {
+                seen = at;
+                state.outbox.wait(number, cx.waker());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.withdraw(std::mem::take(ticket))
+    }
+
+    fn withdraw(&self, ticket: Ticket) -> Receipts {
+        let mut told = Told::default();
+        let receipts = lock(&self.state).outbox.take(&ticket, &mut told);
+        self.tell(told);
+        receipts
+    }
+
+    fn forget(&self, ticket: &Ticket) {
+        let mut told = Told::default();
+        lock(&self.state).outbox.forget(ticket, &mut told);
+        self.tell(told);
+    }
+}
+
+/// How long a poll lasts at most; a close is noticed after it.
+const STEP: Duration = Duration::from_millis(20);
+
+/// How long the last reports are waited for after a purge.
+const LAST_REPORTS: Duration = Duration::from_secs(2);
+
+/// Some partition, another for each producer.
+fn any_of(partitions: i32) -> i32 {
+    let random = RandomState::new().build_hasher().finish();
+    let partitions = u64::try_from(partitions.max(1)).unwrap_or(1);
+    i32::try_from(random % partitions).unwrap_or(0)
+}
