@@ -39,8 +39,12 @@
 //! | --- | --- | --- |
 //! | `memory` | `memory://`, within one process | yes |
 //! | `tcp` | `tcp://`, sessions over TCP and the wire of the crate `connect` | yes |
+//! | `kafka` | `kafka://` | no |
+//! | `kafka-tls` | `kafka+tls://`, and SASL SCRAM | no |
 
 pub use seam_core::*;
+#[cfg(feature = "kafka")]
+pub use seam_kafka::Kafka;
 pub use seam_layers as layers;
 #[cfg(feature = "tcp")]
 pub use seam_tcp::Tcp;
@@ -59,6 +63,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(Memory::new());
     #[cfg(feature = "tcp")]
     let registry = registry.with(Tcp::new());
+    #[cfg(feature = "kafka")]
+    let registry = registry.with(Kafka::new());
     registry
 }
 

@@ -49,7 +49,7 @@ const OURS: [(&str, &str); 21] = [
     ("sctp+dtls", "sctp"),
     ("shm", "shm"),
     ("kafka", "kafka"),
-    ("kafka+tls", "kafka"),
+    ("kafka+tls", "kafka-tls"),
     ("rabbitmq", "rabbitmq"),
     ("rabbitmq+tls", "rabbitmq"),
     ("amqp", "rabbitmq"),
