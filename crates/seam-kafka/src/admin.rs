@@ -26,12 +26,14 @@ pub(crate) fn ensure(
     endpoint: &str,
     wanted: &Wanted,
 ) -> Result<i32> {
-    let until = Instant::now() + config.connect_timeout;
+    // A little before core gives up, so that what was found out is told.
+    let until = Instant::now() + config.connect_timeout.mul_f64(0.9);
     let probe = Probe::new(native, endpoint)?;
     let mut created = false;
     let mut last = None;
     while wanted.is() && Instant::now() < until {
-        match probe.look(config)? {
+        let left = until.saturating_duration_since(Instant::now());
+        match probe.look(config, left.min(STEP))? {
             Found::Topic(partitions) => return Ok(partitions),
             Found::Nothing if config.declare && !created => {
                 create(native, config, endpoint)?;
@@ -113,10 +115,10 @@ impl<'a> Probe<'a> {
         Ok(Self { client: client.map_err(|error| failure::error(endpoint, error))?, endpoint })
     }
 
-    fn look(&self, config: &Config) -> Result<Found> {
-        let answer = self.client.client().fetch_metadata(Some(&config.topic), STEP);
+    fn look(&self, config: &Config, patience: Duration) -> Result<Found> {
+        let answer = self.client.client().fetch_metadata(Some(&config.topic), patience);
         self.client.poll(Duration::ZERO);
-        let heard = lock(&self.client.context().0).take();
+        let heard = *lock(&self.client.context().0);
         let metadata = match (answer, heard) {
             (Ok(metadata), _) => metadata,
             (Err(_), Some(code)) if !failure::is_passing(code) && code != Code::SSL => {
@@ -154,7 +156,7 @@ impl<'a> Probe<'a> {
 }
 
 /// How long one question may take.
-const STEP: Duration = Duration::from_millis(1000);
+const STEP: Duration = Duration::from_millis(500);
 
 fn same(what: impl Fn() -> String, unit: &str, found: usize, wanted: Option<i32>) -> Result<()> {
     match wanted {
@@ -167,7 +169,7 @@ fn same(what: impl Fn() -> String, unit: &str, found: usize, wanted: Option<i32>
     }
 }
 
-/// Keeps the last thing that a client said was wrong, and prints none of it.
+/// Keeps the last thing that a client said was wrong and that tells why, and prints none of it.
 #[derive(Default)]
 struct Heard(Mutex<Option<Code>>);
 

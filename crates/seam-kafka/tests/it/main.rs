@@ -1,4 +1,4 @@
-//! Kafka: the conformance suite on a real broker.
+//! Kafka: the conformance suite, and what only Kafka has.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,3 +6,4 @@
 )]
 
 mod conformance;
+mod refusals;
