@@ -179,8 +179,8 @@ impl ClientContext for Heard {
     fn error(&self, error: KafkaError, _: &str) {
         let code = error.rdkafka_error_code();
         let mut heard = lock(&self.0);
-        // That all brokers are down follows what tells why.
-        if heard.is_none() || code != Some(Code::AllBrokersDown) {
+        // What passes may follow what tells why: another address of the host, or that all brokers are down.
+        if heard.is_none_or(failure::is_passing) {
             *heard = code;
         }
     }
