@@ -117,7 +117,10 @@ impl<'a> Probe<'a> {
 
     fn look(&self, config: &Config, patience: Duration) -> Result<Found> {
         let answer = self.client.client().fetch_metadata(Some(&config.topic), patience);
-        self.client.poll(Duration::ZERO);
+        if answer.is_err() {
+            // Takes in all that it has to say, a refusal of each address of a host first.
+            self.client.poll(Duration::from_millis(50));
+        }
         let heard = *lock(&self.client.context().0);
         let metadata = match (answer, heard) {
             (Ok(metadata), _) => metadata,
