@@ -23,8 +23,8 @@ fn a_wrong_uri_is_told_before_anything_else() {
             "invalid endpoint: unknown parameter `cerdit` for `memory`; did you mean `credit`?",
         ),
         (
-            "kafka://localhost:9092/a",
-            "`kafka://` is not compiled in or not registered; build with feature `kafka` of seam-channel",
+            "nsq://localhost/a",
+            "`nsq://` is not compiled in or not registered; build with feature `nsq` of seam-channel",
         ),
         ("orders", "invalid endpoint: no scheme; begin with one, such as memory://orders"),
     ];
