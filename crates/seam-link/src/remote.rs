@@ -19,7 +19,7 @@ use seam_wire::{
     Fault, FaultCode, Frame, Group, Header, Hello, Outgoing, Ping, Pong, Reject, WireError, header,
 };
 use tokio::io::AsyncWrite as _;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
 use crate::alarm::Alarm;
 use crate::callers::Callers;
@@ -31,6 +31,7 @@ use crate::lock;
 use crate::outbound::Outbound;
 use crate::plain::Plain;
 use crate::shared::Shared;
+use crate::sources::Permit;
 
 /// One peer, for as long as its sessions live.
 pub(crate) struct Remote {
@@ -83,7 +84,7 @@ struct State {
     /// Until when the task that drives sleeps, unless it is called.
     sleeps_until: Duration,
     /// Its place among the connections of a listener.
-    permit: Option<OwnedSemaphorePermit>,
+    permit: Option<Permit>,
 }
 
 /// The connection that carries the sessions now.
@@ -170,11 +171,7 @@ impl Remote {
     }
 
     /// Goes on over this connection; one that stands is closed.
-    pub(crate) fn attach(
-        self: &Arc<Self>,
-        established: Established,
-        permit: Option<OwnedSemaphorePermit>,
-    ) {
+    pub(crate) fn attach(self: &Arc<Self>, established: Established, permit: Option<Permit>) {
         let mut state = lock(&self.state);
         if state.gone.is_some() {
             return;
