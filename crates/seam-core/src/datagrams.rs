@@ -199,6 +199,11 @@ impl Datagrams {
         }
     }
 
+    /// About as much will come as `other` has.
+    pub(crate) fn expect_like(&mut self, other: &Self) {
+        self.packed.expect_like(&other.packed);
+    }
+
     /// Removes all of them, and keeps the memory.
     pub fn clear(&mut self) {
         self.packed.clear();

@@ -139,6 +139,8 @@ pub(crate) struct Packed {
     size: usize,
     tagged: usize,
     marks: Vec<Mark>,
+    /// Room that is made first, in bytes.
+    expected: usize,
 }
 
 /// A place between two entries, and what is before it.
@@ -225,7 +227,8 @@ impl Packed {
     fn put(&mut self, bytes: &[u8]) {
         let end = self.used + bytes.len();
         if self.buffer.len() < end {
-            self.buffer.resize(end.next_power_of_two().max(LEAST), 0);
+            // Little beyond what is needed: it may have to wait for long, with many others.
+            self.buffer.resize((end + end / 4).max(self.expected).max(LEAST), 0);
         }
         self.buffer[self.used..end].copy_from_slice(bytes);
         self.used = end;
@@ -266,6 +269,11 @@ impl Packed {
 
     pub(crate) fn spot(&self, at: usize) -> Spot {
         Framing::Entry.read(&self.buffer, self.seek(at).offset)
+    }
+
+    /// About as much will come as `other` has.
+    pub(crate) fn expect_like(&mut self, other: &Self) {
+        self.expected = other.used;
     }
 
     pub(crate) fn clear(&mut self) {
