@@ -123,6 +123,7 @@ impl Batch {
             self.extend_ticket(count, first);
             std::mem::swap(&mut self.content, into);
             self.reset();
+            self.content.expect_like(into);
         } else {
             let from = self.advance(count, first);
             self.content.move_to(from..from + count, into);

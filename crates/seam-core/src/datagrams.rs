@@ -70,9 +70,7 @@ impl Datagrams {
     fn push_item(&mut self, datagram: Datagram) {
         if !self.packed.is_empty() {
             self.items_size = self.packed.size();
-            self.items.extend(
-                self.views(0..self.packed.len()).map(View::to_datagram).collect::<Vec<_>>(),
-            );
+            self.items = self.views(0..self.packed.len()).map(View::to_datagram).collect();
             self.packed.clear();
         }
         let size = datagram.view().size();
@@ -197,6 +195,11 @@ impl Datagrams {
             Some(datagram) => std::mem::take(datagram),
             None => self.view(place).to_datagram(),
         }
+    }
+
+    /// About as much will come as `other` has.
+    pub(crate) fn expect_like(&mut self, other: &Self) {
+        self.packed.expect_like(&other.packed);
     }
 
     /// Removes all of them, and keeps the memory.

@@ -11,8 +11,8 @@ use crate::{Datagram, View};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Framing {
-    /// The entries of a DATA frame of `docs/wire.md`, of flags 32 (a tag follows) and 128 (no payload) alone:
-    /// flags, the length as LEB128, the tag in two bytes, big-endian, where there is one, and the payload.
+    /// The entries of a DATA frame of `docs/wire.md`, of flags [`Framing::TAGGED`] and [`Framing::ABSENT`]
+    /// alone: flags, the length as LEB128, the tag in two bytes, big-endian, where there is one, and the payload.
     Entry,
     /// The frames of version 1 of `docs/wire.md`: four bytes of size, big-endian, which is 4 and the payload's, two
     /// of version, two of tag, and the payload.
@@ -29,12 +29,12 @@ pub(crate) struct Spot {
     pub(crate) end: usize,
 }
 
-/// Of an entry's flags: a tag other than 0 stands before the payload.
-const TAGGED: u8 = 32;
-/// Of an entry's flags: there is no payload.
-const ABSENT: u8 = 128;
-
 impl Framing {
+    /// Of an entry's flags: a tag other than 0 stands before the payload.
+    pub const TAGGED: u8 = 32;
+    /// Of an entry's flags: there is no payload, which differs from an empty one.
+    pub const ABSENT: u8 = 128;
+
     /// The `count` datagrams that lie one behind the other from `offset` on.
     ///
     /// # Panics
@@ -106,10 +106,10 @@ fn any_entry(bytes: &[u8], at: usize) -> Spot {
         }
     }
     let end = start + length;
-    let tagged = flags & TAGGED != 0;
+    let tagged = flags & Framing::TAGGED != 0;
     let tag = if tagged { u16::from_be_bytes([bytes[start], bytes[start + 1]]) } else { 0 };
     let start = if tagged { start + 2 } else { start };
-    Spot { tag, absent: flags & ABSENT != 0, start, end }
+    Spot { tag, absent: flags & Framing::ABSENT != 0, start, end }
 }
 
 impl Spot {
@@ -139,6 +139,8 @@ pub(crate) struct Packed {
     size: usize,
     tagged: usize,
     marks: Vec<Mark>,
+    /// Room that is made first, in bytes.
+    expected: usize,
 }
 
 /// A place between two entries, and what is before it.
@@ -176,22 +178,15 @@ impl Packed {
             }
             self.used = end;
         } else {
-            self.push_any(tag, payload);
+            self.put_head(0, tag, payload.len());
+            self.put(payload);
         }
-    }
-
-    fn push_any(&mut self, tag: u16, payload: &[u8]) {
-        match (u8::try_from(payload.len() >> 7), u8::try_from(payload.len() & 0x7f)) {
-            (Ok(high @ 1..0x80), Ok(low)) if tag == 0 => self.put(&[0, 0x80 | low, high]),
-            _ => self.put_head(0, tag, payload.len()),
-        }
-        self.put(payload);
     }
 
     /// Appends a datagram without payload.
     pub(crate) fn push_absent(&mut self, tag: u16) {
         self.mark();
-        self.put_head(ABSENT, tag, 0);
+        self.put_head(Framing::ABSENT, tag, 0);
     }
 
     #[inline]
@@ -206,16 +201,17 @@ impl Packed {
         Mark { offset: self.used, size: self.size, tagged: self.tagged }
     }
 
+    /// Writes what stands before a payload of `size` bytes.
     fn put_head(&mut self, flags: u8, tag: u16, size: usize) {
         let tagged = tag != 0;
         self.tagged += usize::from(tagged);
-        self.put(&[flags | if tagged { TAGGED } else { 0 }]);
-        let mut length = size + if tagged { 2 } else { 0 };
-        while let (low, 1..) = (length & 0x7f, length >> 7) {
-            self.put(&[0x80 | u8::try_from(low).unwrap_or(0)]);
-            length >>= 7;
+        let flags = flags | if tagged { Framing::TAGGED } else { 0 };
+        let length = size + if tagged { 2 } else { 0 };
+        let part = |bits: usize| u8::try_from(bits).expect("what is packed is below 16 KiB");
+        match (part(length & 0x7f), part(length >> 7)) {
+            (low, 0) => self.put(&[flags, low]),
+            (low, high) => self.put(&[flags, 0x80 | low, high]),
         }
-        self.put(&[u8::try_from(length).unwrap_or(0)]);
         if tagged {
             self.put(&tag.to_be_bytes());
         }
@@ -225,7 +221,8 @@ impl Packed {
     fn put(&mut self, bytes: &[u8]) {
         let end = self.used + bytes.len();
         if self.buffer.len() < end {
-            self.buffer.resize(end.next_power_of_two().max(LEAST), 0);
+            // Little beyond what is needed: it may have to wait for long, with many others.
+            self.buffer.resize((end + end / 4).max(self.expected).max(LEAST), 0);
         }
         self.buffer[self.used..end].copy_from_slice(bytes);
         self.used = end;
@@ -266,6 +263,11 @@ impl Packed {
 
     pub(crate) fn spot(&self, at: usize) -> Spot {
         Framing::Entry.read(&self.buffer, self.seek(at).offset)
+    }
+
+    /// About as much will come as `other` has.
+    pub(crate) fn expect_like(&mut self, other: &Self) {
+        self.expected = other.used;
     }
 
     pub(crate) fn clear(&mut self) {

@@ -150,9 +150,13 @@ impl Requests {
 
 impl Desk {
     fn find(&mut self, number: u64) -> Option<&mut Waiting> {
-        let place = usize::try_from(number & u64::from(u32::MAX)).ok()?;
-        self.waiting.get_mut(place).filter(|waiting| waiting.number == number)
+        self.waiting.get_mut(place(number)).filter(|waiting| waiting.number == number)
     }
+}
+
+/// Where a request of this number waits.
+fn place(number: u64) -> usize {
+    usize::try_from(number & u64::from(u32::MAX)).unwrap_or(usize::MAX)
 }
 
 /// One request on its way.
@@ -306,11 +310,7 @@ struct Slot<'a> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        let gone = {
-            let mut desk = lock(&self.requests.0);
-            let place = usize::try_from(self.number & u64::from(u32::MAX)).unwrap_or(usize::MAX);
-            desk.waiting.try_remove(place)
-        };
+        let gone = lock(&self.requests.0).waiting.try_remove(place(self.number));
         drop(gone);
         // It may have been its turn to read.
         self.requests.call_reader();

@@ -11,7 +11,7 @@ use seam_wire::{Group, plain};
 
 /// The parameters of every link, for the [`Scheme`](seam_core::Scheme) of a carrier to repeat with its own:
 /// see [`parameters_with`].
-pub const PARAMETERS: [Parameter; 18] = [
+pub const PARAMETERS: [Parameter; 19] = [
     parameters::GROUP,
     parameters::PRIVATE,
     parameters::ROLE,
@@ -30,6 +30,7 @@ pub const PARAMETERS: [Parameter; 18] = [
     parameters::KEEP_ALIVE.with_default("5s"),
     parameters::MAX_MESSAGE.with_default("64MiB"),
     CONNECTIONS,
+    SOURCE_CONNECTIONS,
 ];
 
 /// `connections`: how many a listener keeps.
@@ -37,6 +38,11 @@ const CONNECTIONS: Parameter =
     Parameter::new("connections", Kind::Count { min: 1 }).with_default("10000").with_about(
         "most connections that a listener keeps; the oldest that has not proved itself gives way",
     );
+
+/// `source_connections`: how many of them one source may have.
+const SOURCE_CONNECTIONS: Parameter = Parameter::new("source_connections", Kind::Count { min: 1 })
+    .with_default("1000")
+    .with_about("most connections of one source, and peers remembered of it: who it proved to be, else its IPv4 address or its /64 of IPv6");
 
 /// The parameters of every link and `more` behind them, for a constant table.
 ///
@@ -87,6 +93,7 @@ pub(crate) struct Config {
     pub(crate) connect_timeout: Duration,
     pub(crate) insecure: bool,
     pub(crate) connections: usize,
+    pub(crate) source_connections: usize,
     pub(crate) limits: Limits,
     /// The largest payload that is taken in version 1.
     pub(crate) plain_payload: usize,
@@ -136,6 +143,7 @@ impl Config {
             connect_timeout: endpoint.connect_timeout(),
             insecure: endpoint.flag("insecure"),
             connections: endpoint.count("connections").unwrap_or(usize::MAX),
+            source_connections: endpoint.count("source_connections").unwrap_or(usize::MAX),
             limits,
             plain_payload,
             token_file: endpoint.path("token_file").map(Arc::from),

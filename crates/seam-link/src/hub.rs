@@ -6,7 +6,6 @@ use std::task::{Context, Poll, Waker};
 
 use seam_core::distributor::{Distributor, Port, Sending};
 use seam_core::{Action, Capabilities, Error, Event, Events, Peer, Result, SendError};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -15,6 +14,7 @@ use crate::inbox::Inbox;
 use crate::lock;
 use crate::remote::{Ends, Remote};
 use crate::shared::Shared;
+use crate::sources::{Permit, Room, Source};
 
 /// An endpoint, or one peer of it that was accepted alone.
 pub(crate) struct Hub {
@@ -27,6 +27,8 @@ pub(crate) struct Hub {
     pub(crate) events: Events,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    /// For peers that came, as long as they are remembered.
+    room: Room,
     pub(crate) inner: Mutex<Inner>,
 }
 
@@ -76,6 +78,7 @@ impl Hub {
             events,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            room: Room::new(&shared.config),
             inner: Mutex::new(Inner {
                 remotes: Vec::new(),
                 mode: Mode::Undecided,
@@ -120,7 +123,7 @@ impl Hub {
     }
 
     /// Takes a connection that has come: of a peer that is known, or of a new one.
-    pub(crate) fn arrive(self: &Arc<Self>, established: Established, permit: OwnedSemaphorePermit) {
+    pub(crate) fn arrive(self: &Arc<Self>, established: Established, permit: Permit) {
         let id = established.peer.id.clone();
         let peer = established.peer.clone();
         if let Some(known) = self.find(&id) {
@@ -135,10 +138,10 @@ impl Hub {
         if !inner.open {
             return;
         }
-        if inner.remotes.len() >= self.shared.config.connections {
-            tracing::warn!(peer = %peer.address, "too many peers; this one is closed");
+        let Some(place) = self.room.enter(Source::of(&peer)) else {
+            tracing::warn!(peer = %peer.address, "too many peers, of all or of one source; this one is closed");
             return;
-        }
+        };
         let Mode::Accepting { lobby, wakers } = &mut inner.mode else {
             let remote = Remote::new(self.shared.clone(), self.ends.clone(), false);
             // Before anybody sees it: who accepts it must know who it is.
@@ -146,7 +149,7 @@ impl Hub {
             inner.remotes.push(remote.clone());
             drop(inner);
             self.events.emit(Event::PeerArrived { peer });
-            self.look_after(remote);
+            self.look_after(remote, place);
             return;
         };
         let child = Self::new(self.shared.clone(), Some(peer.clone()));
@@ -157,15 +160,16 @@ impl Hub {
         let wakers = std::mem::take(wakers);
         drop(inner);
         self.events.emit(Event::PeerArrived { peer });
-        self.look_after(remote);
+        self.look_after(remote, place);
         wakers.into_iter().for_each(Waker::wake);
     }
 
     /// Drives a peer until it is gone, and tells that.
-    fn look_after(self: &Arc<Self>, remote: Arc<Remote>) {
+    fn look_after(self: &Arc<Self>, remote: Arc<Remote>, place: Permit) {
         let hub = Arc::downgrade(self);
         self.tasks.spawn(async move {
             remote.clone().drive().await;
+            drop(place);
             if let (Some(hub), Some(peer)) = (hub.upgrade(), remote.peer()) {
                 hub.forget(&remote);
                 hub.events.emit(Event::PeerDeparted { peer });

@@ -8,7 +8,7 @@
 //! # Inside
 //!
 //! - `carrier`, `transport`, `config`: what a transport crate sees.
-//! - `dial`, `listen`, `handshake`: how connections come to be, and come back.
+//! - `dial`, `listen`, `handshake`, `sources`: how connections come to be, and come back; how many one source may have.
 //! - `remote`, `alarm`: one peer, the connection that carries it now, and who looks after it.
 //! - `outbound`, `inbound`, `plain`: what a peer is sent and sends, in sessions or in version 1.
 //! - `inbox`, `callers`: what has come in, merged fairly and shared by receivers.
@@ -30,6 +30,7 @@ mod plain;
 mod ports;
 mod remote;
 mod shared;
+mod sources;
 mod transport;
 
 pub use carrier::{Arrival, Carrier, Link, Listener, Stream};

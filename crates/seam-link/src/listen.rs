@@ -8,15 +8,15 @@ use std::time::Duration;
 use bytes::BytesMut;
 use seam_core::{Action, Clock, Error, Result};
 use seam_wire::FaultCode;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::carrier::{Arrival, Link, Listener};
-use crate::config::Wire;
+use crate::config::{Config, Wire};
 use crate::handshake::{Established, First, Greeting, PATIENCE, Speaks};
 use crate::hub::{Hub, WeakHub};
 use crate::lock;
+use crate::sources::{Permit, Room, Source};
 
 /// One socket that listens, and the endpoints that it serves.
 pub(crate) struct Acceptor {
@@ -27,7 +27,7 @@ pub(crate) struct Acceptor {
     strangers: Mutex<VecDeque<(u64, CancellationToken)>>,
     arrivals: AtomicU64,
     most_strangers: usize,
-    connections: Arc<Semaphore>,
+    room: Room,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -41,17 +41,16 @@ impl Acceptor {
         listener: Box<dyn Listener>,
         name: String,
         clock: Arc<dyn Clock>,
-        connections: usize,
+        config: &Config,
     ) -> Arc<Self> {
-        let connections = connections.min(Semaphore::MAX_PERMITS);
         let acceptor = Arc::new(Self {
             name,
             clock,
             hubs: Mutex::default(),
             strangers: Mutex::default(),
             arrivals: AtomicU64::new(0),
-            most_strangers: (connections / 4).max(1),
-            connections: Arc::new(Semaphore::new(connections)),
+            most_strangers: (config.connections / 4).max(1),
+            room: Room::new(config),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
@@ -123,7 +122,11 @@ impl Acceptor {
     }
 
     fn arrive(self: Arc<Self>, arrival: Arrival) {
-        let free = self.connections.clone().try_acquire_owned();
+        let Some(place) = self.room.sources.enter(Source::of_address(&arrival.address)) else {
+            tracing::warn!(peer = %arrival.address, "too many connections of one source; this one is closed");
+            return;
+        };
+        let free = self.room.all.clone().try_acquire_owned();
         let stranger = self.stop.child_token();
         let number = self.arrivals.fetch_add(1, Ordering::Relaxed);
         {
@@ -146,9 +149,9 @@ impl Acceptor {
                 let permit = match free {
                     Ok(permit) => permit,
                     // The stranger that gives way has it still, for a moment.
-                    Err(_) => this.connections.clone().acquire_owned().await.ok()?,
+                    Err(_) => this.room.all.clone().acquire_owned().await.ok()?,
                 };
-                Some((this.greet(arrival).await, permit))
+                Some((this.greet(arrival).await, Permit { _all: permit, _source: place }))
             };
             let outcome = stranger.run_until_cancelled(admitting).await.flatten();
             lock(&this.strangers).retain(|(other, _)| *other != number);

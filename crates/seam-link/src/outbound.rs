@@ -32,8 +32,6 @@ pub(crate) struct Outbound {
     fin_said: bool,
     /// Whether it looked for more when there was no credit.
     starved: bool,
-    /// Whether the distributor may call it to take something.
-    waits: bool,
     /// When HELLO is to be said again.
     pub(crate) hello_at: Option<Duration>,
     /// When something that is delayed will be due.
@@ -63,7 +61,6 @@ impl Outbound {
             learned: Learned::default(),
             fin_said: false,
             starved: false,
-            waits: false,
             hello_at: None,
             due: None,
             refused: false,
@@ -228,8 +225,7 @@ impl Outbound {
         more &= full;
         if full || !self.left.is_empty() {
             // It looks again once the rest is written.
-            more |= full && self.waits;
-            self.pass_on();
+            more |= self.pass_on() && full;
         }
         if self.sending.has_unsent() {
             self.sending.transmit(self.channel, out, WAITING.saturating_sub(out.pending()).max(1));
@@ -279,7 +275,6 @@ impl Outbound {
             return false;
         }
         let room = self.sending.room_bytes().min(TAKE_BYTES);
-        self.waits = true;
         match member.poll_take(credit, usize::try_from(room).unwrap_or(usize::MAX), cx) {
             Wait::Ready(Some(lot)) => {
                 let more = lot.more;
@@ -294,13 +289,9 @@ impl Outbound {
         }
     }
 
-    /// It can take nothing now: what it is called for goes to a peer that can.
-    fn pass_on(&mut self) {
-        if std::mem::take(&mut self.waits)
-            && let Some(member) = &self.member
-        {
-            member.rest();
-        }
+    /// It can take nothing now: what it is called for goes to a peer that can. Whether it could be called.
+    fn pass_on(&self) -> bool {
+        self.member.as_ref().is_some_and(Member::rest)
     }
 
     /// Tells the distributor what was learned.

@@ -96,7 +96,7 @@ impl Plain {
     /// Hands on every whole datagram of `buffer`; the size of the frame that is left there, as far as it is
     /// known.
     pub(crate) fn frames(&mut self, buffer: &mut BytesMut) -> Result<usize, WireError> {
-        let mut run = Run { first: self.next, count: 0, at: 0..0, size: 0, alike: None };
+        let mut run = Run::new(self.next, 0);
         let mut left = Ok(Header::SIZE);
         while let Some(rest) = buffer.get(run.at.end..) {
             let header = match self.header(rest) {
@@ -111,12 +111,7 @@ impl Plain {
                 left = Ok(Header::SIZE + header.body);
                 break;
             }
-            if run.count == 0 {
-                run.alike = Some(header.body);
-            }
-            run.alike = run.alike.filter(|size| *size == header.body);
-            run.count += 1;
-            run.size += header.body;
+            run.add(1, header.body);
             run.at.end += Header::SIZE + header.body;
         }
         if run.count > 0 {

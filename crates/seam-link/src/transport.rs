@@ -70,8 +70,8 @@ impl Links {
                 }
                 acceptors.retain(|_, (acceptor, _)| acceptor.strong_count() > 0);
                 let listener = self.carrier.listen(&shared.endpoint).await?;
-                let (clock, connections) = (shared.clock().clone(), shared.config.connections);
-                let acceptor = Acceptor::start(listener, name.clone(), clock, connections);
+                let clock = shared.clock().clone();
+                let acceptor = Acceptor::start(listener, name.clone(), clock, &shared.config);
                 acceptors.insert(name, (Arc::downgrade(&acceptor), acceptor.tasks()));
                 acceptor
             }

@@ -9,7 +9,7 @@ pub(crate) static SCHEMES: [Scheme; 1] = [Scheme::new("tcp", Shape::Hosts, &PARA
     .with_optional_address("wire", "connect")
     .with_about("TCP: sessions, or the plain wire of the crate `connect`")];
 
-static PARAMETERS: [Parameter; 21] = seam_link::parameters_with([NAGLE, KEEP_ALIVE, USER_TIMEOUT]);
+static PARAMETERS: [Parameter; 22] = seam_link::parameters_with([NAGLE, KEEP_ALIVE, USER_TIMEOUT]);
 
 const NAGLE: Parameter = Parameter::new("nagle", Kind::Flag)
     .with_about("let the operating system gather small writes: leaves TCP_NODELAY unset");

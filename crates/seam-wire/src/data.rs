@@ -3,6 +3,7 @@
 //! `flags u8 | attempt, where there is one | length | content`. The content of a datagram is its tag, where it has
 //! one and no envelope, its envelope with a length before it, where it has one, and its payload.
 
+use seam_core::driver::Framing;
 use seam_core::{View, binary};
 
 use crate::number::{put, wide};
@@ -17,11 +18,11 @@ pub(crate) const DUPLICATE: u8 = 8;
 /// It is not the first attempt.
 pub(crate) const ATTEMPT: u8 = 16;
 /// The content begins with a tag other than 0.
-pub(crate) const TAGGED: u8 = 32;
+pub(crate) const TAGGED: u8 = Framing::TAGGED;
 /// The content begins with an envelope, which says tag and absence too.
 pub(crate) const ENVELOPED: u8 = 64;
 /// There is no payload, which differs from an empty one.
-pub(crate) const ABSENT: u8 = 128;
+pub(crate) const ABSENT: u8 = Framing::ABSENT;
 /// All that may be set; 4 is reserved for the first of a key that was held.
 pub(crate) const KNOWN: u8 = MORE | VOID | DUPLICATE | ATTEMPT | TAGGED | ENVELOPED | ABSENT;
 
@@ -51,6 +52,12 @@ pub(crate) fn prefix(view: View<'_>, slot: &mut Vec<u8>, into: &mut Vec<u8>) {
     } else if view.tag() != 0 {
         into.extend_from_slice(&view.tag().to_be_bytes());
     }
+}
+
+/// Bytes of the content of a plain datagram.
+pub(crate) fn plain_length(view: View<'_>) -> usize {
+    let tag = if view.tag() == 0 { 0 } else { 2 };
+    tag + view.payload().map_or(0, <[u8]>::len)
 }
 
 /// Bytes of flags, attempt and length.

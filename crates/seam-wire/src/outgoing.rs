@@ -51,7 +51,7 @@ impl Chunk {
 
 impl Outgoing {
     /// Payloads from this size on are worth a segment of their own, in bytes.
-    pub const SHARED_FROM: usize = 8 << 10;
+    pub const SHARED_FROM: usize = Datagrams::SHARED_FROM;
 
     /// An empty one.
     #[must_use]

@@ -43,6 +43,23 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run that has nothing yet.
+    #[must_use]
+    pub fn new(first: u64, start: usize) -> Self {
+        Self { first, count: 0, at: start..start, size: 0, alike: None }
+    }
+
+    /// Notes `count` more, of `size` bytes of payload each.
+    #[inline]
+    pub fn add(&mut self, count: usize, size: usize) {
+        if self.count == 0 {
+            self.alike = Some(size);
+        }
+        self.alike = self.alike.filter(|all| *all == size);
+        self.count += count;
+        self.size += count * size;
+    }
+
     /// Each number and its datagram, as they lie in `frame`.
     pub fn views<'a>(&self, frame: &'a [u8]) -> impl Iterator<Item = (u64, View<'a>)> {
         (self.first..).zip(Framing::Entry.views(frame, self.at.start, self.count))

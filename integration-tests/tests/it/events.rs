@@ -37,14 +37,19 @@ impl Line {
 
     /// Sends it and has it taken, but not settled.
     async fn pass(&self, receiver: &mut Receiver, text: &'static str) -> Delivery {
-        let sender = self.client.sender().await.unwrap();
-        let (sent, taken) =
-            within(async { tokio::join!(sender.send(Datagram::new(text)), receiver.next()) }).await;
-        sent.unwrap();
-        let taken = taken.unwrap().expect("it still receives");
-        assert_eq!(taken.datagram().payload(), Some(text.as_bytes()));
-        taken
+        pass(&self.client, receiver, text).await
     }
+}
+
+/// Sends one datagram and receives it.
+async fn pass(client: &Connection, receiver: &mut Receiver, text: &'static str) -> Delivery {
+    let sender = client.sender().await.unwrap();
+    let (sent, taken) =
+        within(async { tokio::join!(sender.send(Datagram::new(text)), receiver.next()) }).await;
+    sent.unwrap();
+    let taken = taken.unwrap().expect("it still receives");
+    assert_eq!(taken.datagram().payload(), Some(text.as_bytes()));
+    taken
 }
 
 /// Waits for an event that `is` says is the one.
@@ -207,20 +212,16 @@ async fn a_silent_connection_is_noticed_by_both_ends() {
 async fn a_client_may_start_before_its_server() {
     let registry = seam::registry();
     let at = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let uri = format!("tcp://{at}/orders");
-    let (early, own) = (registry.clone(), uri.clone());
+    // Tells that somebody came, and does not let it through while nobody listens.
+    let relay = Relay::start(at, 0).await.unwrap();
+    let (early, own) = (registry.clone(), format!("tcp://{}/orders", relay.address()));
     let client = tokio::spawn(async move { early.client(&*own).await });
-    // It was refused at least once then.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    relay.until(PATIENCE, |counts| counts.accepted > 0 && counts.live == 0).await.unwrap();
     assert!(!client.is_finished(), "it waits");
-    let server = registry.server(&*uri).await.unwrap();
+    let server = registry.server(&*format!("tcp://{at}/orders")).await.unwrap();
     let mut receiver = server.receiver().await.unwrap();
     let client = within(client).await.unwrap().unwrap();
-    let sender = client.sender().await.unwrap();
-    let (sent, taken) =
-        within(async { tokio::join!(sender.send(Datagram::new("x")), receiver.next()) }).await;
-    sent.unwrap();
-    taken.unwrap().unwrap().ack().unwrap();
+    pass(&client, &mut receiver, "x").await.ack().unwrap();
     assert_eq!(counts(&client), [0; 5]);
 }
 
@@ -236,11 +237,8 @@ async fn nothing_is_left_behind() {
         let mut receiver = server.receiver().await.unwrap();
         let own = if theirs == "connect" { "" } else { "/orders" };
         let client = registry.client(&*format!("tcp://{at}{own}?wire={theirs}")).await.unwrap();
-        let sender = client.sender().await.unwrap();
-        let (sent, taken) =
-            within(async { tokio::join!(sender.send(Datagram::new("x")), receiver.next()) }).await;
-        sent.unwrap();
-        drop((taken, receiver, sender, client, server));
+        let taken = pass(&client, &mut receiver, "x").await;
+        drop((taken, receiver, client, server));
         let none = async {
             while Handle::current().metrics().num_alive_tasks() > before
                 || TcpListener::bind(at).await.is_err()

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Member {
     seat: Seat,
     clock: Arc<dyn Clock>,
     events: Events,
+    /// Whether it may be called to take something.
+    waits: AtomicBool,
 }
 
 /// What a session took at once: it names this as `token` from then on, and each datagram by its place in it.
@@ -55,7 +58,7 @@ impl Member {
         events: Events,
     ) -> Self {
         let seat = distributor.join(membership);
-        Self { distributor, seat, clock, events }
+        Self { distributor, seat, clock, events, waits: AtomicBool::new(false) }
     }
 
     /// Takes up to `max` datagrams, as many of them as `bytes` hold and at least one; wakes `cx` once there
@@ -69,7 +72,10 @@ impl Member {
             match &mut wait {
                 Wait::Ready(Some(lot)) if lot.more || state.has_more(self.seat) => lot.more = true,
                 Wait::Ready(None) => {}
-                Wait::Ready(Some(_)) | Wait::Until(_) => state.wait(self.seat, cx),
+                Wait::Ready(Some(_)) | Wait::Until(_) => {
+                    self.waits.store(true, Ordering::Relaxed);
+                    state.wait(self.seat, cx);
+                }
             }
             wait
         })
@@ -134,9 +140,13 @@ impl Member {
         });
     }
 
-    /// Waits no more for now: what it was woken for goes to somebody else.
-    pub fn rest(&self) {
-        self.distributor.cancel_receive(self.seat);
+    /// Waits no more for now: what it was woken for goes to somebody else. Whether it waited.
+    pub fn rest(&self) -> bool {
+        let waited = self.waits.swap(false, Ordering::Relaxed);
+        if waited {
+            self.distributor.cancel_receive(self.seat);
+        }
+        waited
     }
 
     /// Takes nothing any more; what is in its hands may still be settled.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seam_core::{Registry, VirtualClock};
+use seam_core::{Event, Registry, VirtualClock};
 use seam_tcp::Tcp;
 use seam_wire::{
     EnvelopeLimits, Frame, Group, Header, Hello, Offers, Open, Proof, Reject, ResumeProof,
@@ -189,4 +189,54 @@ async fn a_frame_that_trickles_is_not_waited_for() {
     socket.write_all(&[0, 0, 16, 4, 0, 1, 0, 1]).await.unwrap();
     let open = seconds_open(&clock, &mut socket, 7).await;
     assert!((29..=50).contains(&open), "closed after {open} s");
+}
+
+/// Reads until the server closes the connection.
+async fn closed(socket: &mut TcpStream) {
+    let reading = async { while !matches!(socket.read(&mut [0; 64]).await, Ok(0) | Err(_)) {} };
+    timeout(PATIENCE, reading).await.expect("it is closed");
+}
+
+/// C4: one source has its share of the connections, and gets it back.
+#[tokio::test]
+async fn one_source_does_not_take_every_connection() {
+    let (port, registry) = (free_port(), Registry::new().with(Tcp::new()));
+    let uri = format!("tcp://127.0.0.1:{port}/orders");
+    let server = registry.server(&*format!("{uri}?source_connections=3")).await.unwrap();
+    let _receiver = server.receiver().await.unwrap();
+    let connect = async || TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut silent = [connect().await, connect().await, connect().await];
+    closed(&mut connect().await).await;
+    silent[0].shutdown().await.unwrap();
+    let client = timeout(PATIENCE, registry.client(&*uri)).await;
+    client.expect("there is a place again").unwrap();
+}
+
+/// C10: one source has its share of what is remembered.
+#[tokio::test]
+async fn one_source_is_not_remembered_without_end() {
+    let port = free_port();
+    let uri = format!("tcp://127.0.0.1:{port}/orders?source_connections=2");
+    let server = Registry::new().with(Tcp::new()).server(&*uri).await.unwrap();
+    let _receiver = server.receiver().await.unwrap();
+    let gone = async || {
+        let waiting = async {
+            while let Some(event) = server.next_event().await {
+                if matches!(event, Event::Disconnected { .. }) {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("its end is seen");
+    };
+    let mut welcome = 0;
+    for name in [1, 2] {
+        let mut raw = Raw::new(port, [name; 16], None).await;
+        welcome = raw.hello(hello([name; 16], [name; 16], 1)).await.0;
+        drop(raw);
+        gone().await;
+    }
+    closed(&mut Raw::new(port, [3; 16], None).await.socket).await;
+    let mut known = Raw::new(port, [2; 16], None).await;
+    assert_eq!(known.hello(hello([2; 16], [2; 16], 2)).await.0, welcome, "it is known");
 }

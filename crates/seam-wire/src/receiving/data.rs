@@ -70,13 +70,12 @@ impl Receiving {
         end: usize,
         sink: &mut impl Sink,
     ) -> Result<(), WireError> {
-        let begin = end - rest.0.len();
-        let (first, before) = (numbers.start, self.bytes);
-        let (mut bytes, mut content, mut size) = (rest.0, self.bytes, 0);
-        let (mut length, mut like, mut alike) = (0, 0, None);
+        let mut run = Run::new(numbers.start, end - rest.0.len());
+        let mut content = self.bytes;
+        let (mut length, mut like) = (0, 0);
         let mut refused = Ok(());
         while numbers.start < numbers.end
-            && let Some(entry) = plain(bytes)
+            && let Some(entry) = plain(rest.0)
             && entry.payload <= self.limits.payload
         {
             if numbers.start > self.limit_seq || content >= self.limit_bytes {
@@ -87,35 +86,28 @@ impl Receiving {
                 self.count(length, like);
                 (length, like) = (entry.length, 0);
             }
-            alike = match alike {
-                None => Some(Ok(entry.payload)),
-                Some(Ok(payload)) if payload == entry.payload => alike,
-                Some(_) => Some(Err(())),
-            };
             // Those behind it that are like it, as far as there is credit for all of them.
-            let again = match entry.payload {
+            let most = match entry.payload {
                 payload if payload < 0x80 && wide(payload) == u64::from(entry.length) => {
-                    let most = self.allowed(numbers, content, entry.length);
-                    streak(entry.rest, payload, most)
+                    self.allowed(numbers, content, entry.length)
                 }
                 _ => 0,
             };
+            let (again, behind) = streak(entry.rest, entry.payload, most);
+            run.add(1 + again, entry.payload);
             like += 1 + wide(again);
             content += u64::from(entry.length) * (1 + wide(again));
-            size += entry.payload * (1 + again);
-            bytes = entry.rest.get(again * (2 + entry.payload)..).unwrap_or_default();
+            rest.0 = behind;
             numbers.start += 1 + wide(again);
         }
         self.count(length, like);
-        rest.0 = bytes;
-        if numbers.start > first {
-            (self.next, self.bytes) = (self.next + (numbers.start - first), content);
-            debug_assert!(before <= self.bytes, "content has a length");
-            let count = narrow(numbers.start - first);
-            let at = begin..end - rest.0.len();
-            sink.run(Run { first, count, at, size, alike: alike.and_then(Result::ok) });
+        run.at.end = end - rest.0.len();
+        if run.count > 0 {
+            let taken = run.first..numbers.start;
+            (self.next, self.bytes) = (self.next + (taken.end - taken.start), content);
+            sink.run(run);
             if mutant!(AckOnReceipt) {
-                self.done(first..numbers.start);
+                self.done(taken);
             }
         }
         refused
@@ -251,10 +243,13 @@ fn plain(bytes: &[u8]) -> Option<PlainEntry<'_>> {
     long_plain(bytes)
 }
 
-/// How many plain datagrams without tag and with payloads of `size` bytes, below 128, `bytes` begins with.
-fn streak(bytes: &[u8], size: usize, most: usize) -> usize {
+/// How many plain datagrams without tag and with payloads of `size` bytes, below 128, `bytes` begins with, up to
+/// `most`, and what follows them.
+fn streak(bytes: &[u8], size: usize, most: usize) -> (usize, &[u8]) {
     let entries = bytes.chunks_exact(2 + size).take(most);
-    entries.take_while(|entry| entry[0] == 0 && usize::from(entry[1]) == size).count()
+    let like = |entry: &&[u8]| entry[0] == 0 && usize::from(entry[1]) == size;
+    let count = entries.take_while(like).count();
+    (count, &bytes[count * (2 + size)..])
 }
 
 fn long_plain(bytes: &[u8]) -> Option<PlainEntry<'_>> {

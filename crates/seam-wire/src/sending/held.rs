@@ -5,7 +5,7 @@ use std::ops::Range;
 use seam_core::View;
 
 use super::{Parcel, Sending};
-use crate::data::{self, content_flags, prefix};
+use crate::data::{self, content_flags, plain_length, prefix};
 use crate::number::{narrow, wide};
 
 /// A run of consecutive numbers of one parcel.
@@ -204,8 +204,7 @@ fn measure_packed(places: Range<usize>, parcel: &Parcel, room: u64) -> Run {
         let mut begun = 0;
         let fits = parcel.content.views(places.clone()).take_while(|view| {
             let fits = begun < room;
-            let tag = if view.tag() == 0 { 0 } else { TAG };
-            begun += wide(tag + view.payload().map_or(0, <[u8]>::len));
+            begun += wide(plain_length(*view));
             fits
         });
         count = fits.count();

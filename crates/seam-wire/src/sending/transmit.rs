@@ -7,7 +7,8 @@ use seam_core::View;
 use super::Sending;
 use super::held::{Form, Held};
 use crate::data::{
-    MORE, VOID, attempt_flags, content_flags, entry_overhead, prefix, put_entry, put_payload,
+    MORE, VOID, attempt_flags, content_flags, entry_overhead, plain_length, prefix, put_entry,
+    put_payload,
 };
 use crate::frame::{VERSION, kind};
 use crate::limits::{DATA_OVERHEAD, DATA_TARGET};
@@ -142,7 +143,7 @@ impl Held {
     fn length(&self, number: u64) -> u64 {
         let place = number - self.first;
         match &self.form {
-            Form::Packed(_) => wide(content(self.view(place))),
+            Form::Packed(_) => wide(plain_length(self.view(place))),
             Form::Mixed(lengths) => lengths[narrow(place)].into(),
             Form::Fragments(fragment) => (self.bytes - place * fragment).min(*fragment),
         }
@@ -197,14 +198,8 @@ impl Held {
     }
 }
 
-/// Bytes of the content of a plain datagram.
-fn content(view: View<'_>) -> usize {
-    let tag = if view.tag() == 0 { 0 } else { 2 };
-    tag + view.payload().map_or(0, <[u8]>::len)
-}
-
 /// Bytes of the entry of a plain datagram that is sent for the first time.
 fn packed(view: View<'_>) -> usize {
-    let length = content(view);
+    let length = plain_length(view);
     entry_overhead(1, wide(length)) + length
 }

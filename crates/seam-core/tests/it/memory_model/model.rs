@@ -193,12 +193,15 @@ impl Model {
         let message = &self.messages[id];
         let Some(began) = message.began else { return false };
         let expired = message.expiry.is_some_and(|at| now >= at);
-        let owing = |group: &Group| {
-            group.created < began
-                && !group.gone
-                && !group.seen.get(&id).is_some_and(|seen| seen.settled)
+        let owing = |(at, group): (usize, &Group)| {
+            let seen = group.seen.get(&id);
+            // Once the receiver of a throw-away group drains, what waits for it goes, and what it has in hand stays.
+            let open = group.name != "private"
+                || seen.is_some_and(|seen| seen.in_hand)
+                || self.members.iter().any(|member| member.group == at && member.live);
+            group.created < began && !group.gone && open && !seen.is_some_and(|seen| seen.settled)
         };
-        !expired && self.groups.iter().any(owing)
+        !expired && self.groups.iter().enumerate().any(owing)
     }
 
     /// Whether anything that was receipted, or has not had its fate told, is owed.
