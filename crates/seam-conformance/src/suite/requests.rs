@@ -1,7 +1,7 @@
 //! Requests: each gets its own reply, and servers see it at least once.
 
 use futures_util::future::{join, join_all};
-use seam_core::{Datagram, Delivery, Error, Fate};
+use seam_core::{Connection, Datagram, Delivery, Error, Fate};
 
 use crate::bench::{Bench, poll_and_drop};
 use crate::line::Line;
@@ -12,6 +12,20 @@ use crate::suite::needs;
 async fn next_request(line: &mut Line<'_>) -> Check<Delivery> {
     let next = line.bench.within("a request", line.receiver.next()).await??;
     next.ok_or_else(|| Stop::failed("the receiver ended"))
+}
+
+/// One request and its reply. The first one may take a broker long, and those that count time come after it.
+async fn open(bench: &Bench<'_>, line: &mut Line<'_>, client: &Connection) -> Check {
+    let asked = client.request(Datagram::new("first"), bench.options.deadline());
+    let serving = async {
+        let request = next_request(line).await?;
+        bench.within("the first reply", request.reply(Datagram::new("!"))).await??;
+        Check::Ok(())
+    };
+    let (reply, served) = join(bench.within("the first request", asked), serving).await;
+    served?;
+    reply??;
+    Ok(())
 }
 
 fn text(datagram: &Datagram) -> String {
@@ -75,6 +89,7 @@ pub(crate) async fn a_request_without_reply_ends_in_doubt(bench: &Bench<'_>) -> 
     let mut line = bench.line().await?;
     needs!(line, Reply);
     let client = line.client.clone();
+    open(bench, &mut line, &client).await?;
     let asked = client.request(Datagram::new("?").with_key("k"), bench.options.moment());
     let (asked, served) = join(bench.within("the request", asked), next_request(&mut line)).await;
     let Err(error) = asked? else { return Err(Stop::failed("nobody replied, and yet it is Ok")) };
@@ -90,6 +105,7 @@ pub(crate) async fn a_late_reply_is_counted_and_goes_to_nobody(bench: &Bench<'_>
     let mut line = bench.line().await?;
     needs!(line, Reply);
     let client = line.client.clone();
+    open(bench, &mut line, &client).await?;
     let asked = client.request(Datagram::new("early"), bench.options.moment());
     let (asked, served) = join(bench.within("the request", asked), next_request(&mut line)).await;
     ensure!(asked?.is_err(), "nobody replied, and yet it is Ok");
@@ -185,6 +201,7 @@ pub(crate) async fn the_request_of_a_requester_that_is_gone_is_done(bench: &Benc
     let mut line = bench.hub_line().await?;
     needs!(line, Reply);
     let requester = bench.client(&line.address, "").await?;
+    open(bench, &mut line, &requester).await?;
     let asked = requester.request(Datagram::new("?"), bench.options.moment());
     let (asked, served) = join(bench.within("the request", asked), next_request(&mut line)).await;
     ensure!(asked?.is_err(), "nobody replied, and yet it is Ok");
@@ -198,6 +215,6 @@ pub(crate) async fn the_request_of_a_requester_that_is_gone_is_done(bench: &Benc
         }
         Err(other) => return Err(Stop::failed(other)),
     }
-    ensure!(line.server.statistics().acked == 1, "the request was not acknowledged");
+    ensure!(line.server.statistics().acked == 2, "the request was not acknowledged");
     line.finish().await
 }
