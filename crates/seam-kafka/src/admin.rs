@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -15,26 +15,35 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::{ClientConfig, ClientContext};
 use seam_core::{Error, Result};
 
-use crate::background::{Wanted, lock};
+use crate::background::lock;
 use crate::config::Config;
 use crate::failure;
+use crate::topic::{Rules, Topic};
 
-/// Partitions of the topic that `config` names, which is there and has a leader for each of them afterwards.
+/// The topic that `config` names, which is there and has a leader for each partition afterwards. Gives up once it is
+/// not `wanted` any more.
 pub(crate) fn ensure(
     native: &ClientConfig,
     config: &Config,
     endpoint: &str,
-    wanted: &Wanted,
-) -> Result<i32> {
+    wanted: &dyn Fn() -> bool,
+) -> Result<Topic> {
     // A little before core gives up, so that what was found out is told.
     let until = Instant::now() + config.connect_timeout.mul_f64(0.9);
     let probe = Probe::new(native, endpoint)?;
     let mut created = false;
     let mut last = None;
-    while wanted.is() && Instant::now() < until {
+    while wanted() && Instant::now() < until {
         let left = until.saturating_duration_since(Instant::now());
         match probe.look(config, left.min(STEP))? {
-            Found::Topic(partitions) => return Ok(partitions),
+            Found::Topic(partitions) => {
+                return Ok(Topic {
+                    name: config.topic.clone(),
+                    partitions,
+                    cluster: probe.cluster(),
+                    rules: rules(native, config, endpoint),
+                });
+            }
             Found::Nothing if config.declare && !created => {
                 create(native, config, endpoint)?;
                 created = true;
@@ -50,13 +59,12 @@ pub(crate) fn ensure(
     Err(last.unwrap_or_else(|| failure::of_code(endpoint, Code::OperationTimedOut)))
 }
 
-/// Deletes the topic. That there is none is no error.
+/// Deletes the topic and that of its replies. That there is none is no error.
 pub(crate) fn delete(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> {
     let admin = admin(native, endpoint)?;
-    let options = AdminOptions::new()
-        .request_timeout(Some(config.connect_timeout))
-        .operation_timeout(Some(config.connect_timeout));
-    let results = wait(admin.delete_topics(&[&config.topic], &options));
+    let topics = [&*config.topic, &*config.replies];
+    let topics = if config.replies_given { &topics[..1] } else { &topics };
+    let results = wait(admin.delete_topics(topics, &options(config)));
     for result in results.map_err(|error| failure::error(endpoint, error))? {
         match result {
             Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {}
@@ -70,11 +78,11 @@ fn create(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> 
     let admin = admin(native, endpoint)?;
     // What is left out, the broker decides.
     let replication = TopicReplication::Fixed(config.replication.unwrap_or(-1));
-    let topic = NewTopic::new(&config.topic, config.partitions.unwrap_or(-1), replication);
-    let options = AdminOptions::new()
-        .request_timeout(Some(config.connect_timeout))
-        .operation_timeout(Some(config.connect_timeout));
-    let results = wait(admin.create_topics(&[topic], &options));
+    let mut topic = NewTopic::new(&config.topic, config.partitions.unwrap_or(-1), replication);
+    for (name, value) in config.settings {
+        topic = topic.set(name, value);
+    }
+    let results = wait(admin.create_topics(&[topic], &options(config)));
     for result in results.map_err(|error| failure::error(endpoint, error))? {
         match result {
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
@@ -87,6 +95,20 @@ fn create(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// What the topic takes. A user who may not ask gets what a broker does by itself.
+fn rules(native: &ClientConfig, config: &Config, endpoint: &str) -> Rules {
+    let Ok(admin) = admin(native, endpoint) else { return Rules::default() };
+    let topic = ResourceSpecifier::Topic(&config.topic);
+    let answers = wait(admin.describe_configs(&[topic], &options(config)));
+    let settings = answers.ok().and_then(|answers| answers.into_iter().next()?.ok());
+    settings.as_ref().map_or_else(Rules::default, Rules::of)
+}
+
+fn options(config: &Config) -> AdminOptions {
+    let patience = Some(config.connect_timeout);
+    AdminOptions::new().request_timeout(patience).operation_timeout(patience)
 }
 
 fn admin(native: &ClientConfig, endpoint: &str) -> Result<AdminClient<DefaultClientContext>> {
@@ -113,6 +135,11 @@ impl<'a> Probe<'a> {
     fn new(native: &ClientConfig, endpoint: &'a str) -> Result<Self> {
         let client = native.create_with_context(Heard::default());
         Ok(Self { client: client.map_err(|error| failure::error(endpoint, error))?, endpoint })
+    }
+
+    /// The id of the cluster, once it has answered.
+    fn cluster(&self) -> String {
+        self.client.client().fetch_cluster_id(Duration::ZERO).unwrap_or_default()
     }
 
     fn look(&self, config: &Config, patience: Duration) -> Result<Found> {

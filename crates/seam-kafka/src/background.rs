@@ -30,17 +30,17 @@ impl Threads {
         Ok(())
     }
 
-    /// Runs `work` on a thread of its own. Dropping the future leaves the result to that thread.
+    /// Runs `work` on a thread of its own; it is given whether anybody still waits for it. Dropping the future
+    /// leaves the result to that thread.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         name: &str,
-        work: impl FnOnce(&Wanted) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&dyn Fn() -> bool) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let slot = Arc::new(Slot { result: Mutex::new(None), bell: Bell::default() });
         let (theirs, wanted) = (slot.clone(), Arc::downgrade(&slot));
         self.spawn(name, move || {
-            let wanted = Wanted(Box::new(move || wanted.strong_count() > 1));
-            let result = work(&wanted);
+            let result = work(&|| wanted.strong_count() > 1);
             *lock(&theirs.result) = Some(result);
             theirs.bell.ring();
         })?;
@@ -52,15 +52,6 @@ impl Threads {
             }
         })
         .await
-    }
-}
-
-/// Whether anybody still waits for what a thread does.
-pub(crate) struct Wanted(Box<dyn Fn() -> bool>);
-
-impl Wanted {
-    pub(crate) fn is(&self) -> bool {
-        (self.0)()
     }
 }
 

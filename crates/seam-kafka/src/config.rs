@@ -7,6 +7,8 @@ use seam_core::{
     Endpoint, Error, Kind, Limits, Parameter, Result, Scheme, Shape, Start, parameters,
 };
 
+use crate::topic::Topic;
+
 pub(crate) static SCHEMES: [Scheme; 2] = [
     Scheme::new("kafka", Shape::Hosts, &PARAMETERS)
         .with_default_port(9092)
@@ -21,7 +23,7 @@ pub(crate) static SCHEMES: [Scheme; 2] = [
 /// What the names of settings begin with that librdkafka gets as they are.
 pub(crate) const NATIVE: &str = "librdkafka.";
 
-static PARAMETERS: [Parameter; 23] = [
+static PARAMETERS: [Parameter; 25] = [
     parameters::GROUP,
     parameters::PRIVATE,
     parameters::FROM,
@@ -35,6 +37,8 @@ static PARAMETERS: [Parameter; 23] = [
     parameters::CONNECT_TIMEOUT,
     parameters::RETRY,
     parameters::DEAD_LETTER,
+    REPLY,
+    parameters::REPLY_ANY,
     parameters::MAX_MESSAGE.with_default("960KiB"),
     parameters::SASL.with_kind(Kind::Choice(&["plain", "scram-sha-256", "scram-sha-512"])),
     parameters::PASSWORD_FILE,
@@ -52,6 +56,10 @@ const PARTITIONS: Parameter = Parameter::new("partitions", Kind::Count { min: 1 
 
 const REPLICATION: Parameter = Parameter::new("replication", Kind::Count { min: 1 })
     .with_about("replicas of a topic that is created; one that exists must have as many");
+
+const REPLY: Parameter = parameters::REPLY.with_about(
+    "the topic of replies, the same for requesters and servers; without it <topic>.replies",
+);
 
 const REVOKE_WAIT: Parameter = Parameter::new("revoke_wait", Kind::Duration)
     .with_side(seam_core::Side::Server)
@@ -85,6 +93,12 @@ pub(crate) struct Config {
     pub(crate) declare: bool,
     pub(crate) partitions: Option<i32>,
     pub(crate) replication: Option<i32>,
+    /// Settings of a topic that is created, beside the broker's.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+    /// The topic of replies, and whether the endpoint names it.
+    pub(crate) replies: String,
+    pub(crate) replies_given: bool,
+    pub(crate) reply_any: bool,
     pub(crate) credit: usize,
     pub(crate) credit_bytes: usize,
     pub(crate) connect_timeout: Duration,
@@ -92,6 +106,8 @@ pub(crate) struct Config {
     pub(crate) revoke_wait: Duration,
     pub(crate) spread: bool,
     pub(crate) limits: Limits,
+    /// Room for a datagram of these limits with all that goes beside its payload, in bytes.
+    largest_batch: usize,
 }
 
 impl Config {
@@ -109,6 +125,10 @@ impl Config {
             Group::Private => Start::Latest,
             Group::Named(_) => Start::Earliest,
         });
+        let replies = match endpoint.text("reply") {
+            Some(replies) => self::topic(replies)?,
+            None => format!("{topic}.replies"),
+        };
         let mut limits = Limits::default();
         limits.delay = Duration::from_secs(5 * 60);
         limits.payload = endpoint.bytes("max_message").unwrap_or(960 << 10);
@@ -123,19 +143,39 @@ impl Config {
             declare: endpoint.text("declare") != Some("no"),
             partitions: small(endpoint, "partitions")?,
             replication: small(endpoint, "replication")?,
+            settings: &[],
+            replies,
+            replies_given: endpoint.is_given("reply"),
+            reply_any: endpoint.flag("reply_any"),
             credit: endpoint.count("credit").unwrap_or(4096),
             credit_bytes: endpoint.bytes("credit_bytes").unwrap_or(1 << 20),
             connect_timeout: endpoint.connect_timeout(),
             send_timeout: endpoint.send_timeout(),
             revoke_wait: endpoint.duration("revoke_wait").unwrap_or(Duration::from_secs(1)),
             spread: endpoint.text("unkeyed") == Some("spread"),
+            largest_batch: limits.payload.saturating_add(BESIDE).max(1_000_000),
             limits,
         })
     }
 
-    /// Room for a datagram of these limits with all that goes beside its payload.
-    fn largest(&self) -> usize {
-        self.limits.payload.saturating_add(BESIDE)
+    /// What a caller asks for, to read its replies.
+    pub(crate) fn for_replies(&self) -> Result<Self> {
+        Ok(Self {
+            topic: topic(&self.replies)?,
+            group: Group::Private,
+            from: Start::Latest,
+            partitions: None,
+            settings: &SHORT_LIVED,
+            ..self.clone()
+        })
+    }
+
+    /// As little as `topic` takes, where that is less.
+    pub(crate) fn fit(&mut self, topic: &Topic) {
+        if let Some(largest) = topic.rules.largest {
+            self.largest_batch = self.largest_batch.min(largest).max(LEAST_BATCH);
+            self.limits.payload = self.limits.payload.min(largest.saturating_sub(FRAMING));
+        }
     }
 
     /// Settings of an idempotent producer that keeps order.
@@ -143,7 +183,7 @@ impl Config {
         // A little before core gives up, so that what never left says so itself; librdkafka looks once a second.
         let patience = self.send_timeout.saturating_sub(Duration::from_millis(1500));
         let patience = patience.max(self.send_timeout / 2).max(Duration::from_millis(10));
-        let kilobytes = self.credit_bytes.saturating_add(self.largest()).div_ceil(1 << 10);
+        let kilobytes = self.credit_bytes.saturating_add(self.largest_batch).div_ceil(1 << 10);
         default(&mut native, "linger.ms", &"0");
         default(
             &mut native,
@@ -160,14 +200,14 @@ impl Config {
             .set("acks", "all")
             .set("partitioner", "murmur2_random")
             .set("statistics.interval.ms", "100")
-            .set("message.max.bytes", self.largest().max(1_000_000).to_string())
+            .set("message.max.bytes", self.largest_batch.to_string())
             .set("message.timeout.ms", patience.as_millis().min(2_147_483_647).to_string());
         native
     }
 
     /// Settings of a consumer that commits what was settled and nothing else.
     pub(crate) fn consumer(&self, mut native: ClientConfig, private_id: &str) -> ClientConfig {
-        let kilobytes = self.credit_bytes.max(self.largest()).div_ceil(1 << 10);
+        let kilobytes = self.credit_bytes.max(self.largest_batch).div_ceil(1 << 10);
         default(&mut native, "partition.assignment.strategy", &"cooperative-sticky");
         default(&mut native, "heartbeat.interval.ms", &"1000");
         default(&mut native, "fetch.queue.backoff.ms", &"20");
@@ -236,6 +276,15 @@ const FILES: [(&str, &str); 3] =
 /// The largest payload: what librdkafka takes, with room for the rest.
 const MOST: usize = 1_000_000_000 - BESIDE;
 
+/// The least that librdkafka takes for a batch, in bytes.
+const LEAST_BATCH: usize = 1000;
+
+/// What a batch of one record has beside key, value and headers: 61 bytes for the batch, and lengths.
+const FRAMING: usize = 128;
+
+/// Replies are read as they come, so nobody misses them after an hour.
+const SHORT_LIVED: [(&str, &str); 2] = [("cleanup.policy", "delete"), ("retention.ms", "3600000")];
+
 /// Key, headers in both forms, fields and framing.
 const BESIDE: usize = 64 << 10;
 
@@ -250,7 +299,8 @@ fn small(endpoint: &Endpoint, name: &str) -> Result<Option<i32>> {
     count.map_err(|_| Error::invalid_endpoint(format!("`{name}` is more than Kafka can have")))
 }
 
-fn topic(address: &str) -> Result<String> {
+/// The name of a topic, if Kafka takes it.
+pub(crate) fn topic(address: &str) -> Result<String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let refused = if address.len() > 249 {
         "is longer than 249 characters"

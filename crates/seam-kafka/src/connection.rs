@@ -6,20 +6,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
-use seam_core::driver::{Connection, Drained, OpenContext, Receiver, Sender};
+use seam_core::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender};
 use seam_core::{Access, Action, Capabilities, Endpoint, Error, Peer, Result};
 
 use crate::background::{Threads, lock};
-use crate::config::Config;
-use crate::consumer::Consumer;
-use crate::producer::Producer;
+use crate::config::{self, Config};
+use crate::consumer::{Consumer, Reads};
+use crate::producer::{Producer, Target, Way};
+use crate::replies::{Address, any_of};
+use crate::topic::Topic;
 
 /// What a connection is made of.
 pub(crate) struct Parts {
     pub(crate) endpoint: Endpoint,
     pub(crate) config: Config,
     pub(crate) native: ClientConfig,
-    pub(crate) partitions: i32,
+    pub(crate) topic: Topic,
     pub(crate) capabilities: Capabilities,
     pub(crate) context: OpenContext,
     pub(crate) threads: Threads,
@@ -37,6 +39,10 @@ pub(crate) struct KafkaConnection {
 struct Inner {
     producer: Option<Arc<Producer>>,
     consumer: Option<Arc<Consumer>>,
+    /// What reads replies; each ends with its receiver, or with the connection.
+    callers: Vec<Arc<Consumer>>,
+    /// One of them that is on its way to a call, or was when that call was dropped: the next one finds it.
+    next_caller: Option<Arc<Consumer>>,
     draining: bool,
     closed: bool,
 }
@@ -71,10 +77,10 @@ impl KafkaConnection {
         if let Some(producer) = &inner.producer {
             return Ok(producer.clone());
         }
-        let Parts { config, native, partitions, context, threads, .. } = &self.parts;
+        let Parts { config, native, topic, context, threads, .. } = &self.parts;
         let time = (context.clock.clone(), context.events.clone());
         let producer =
-            Producer::start(native.clone(), config, *partitions, self.name(), time, threads)?;
+            Producer::start(native.clone(), config, &topic.rules, self.name(), time, threads)?;
         inner.producer = Some(producer.clone());
         Ok(producer)
     }
@@ -87,19 +93,72 @@ impl KafkaConnection {
         if let Some(consumer) = &inner.consumer {
             return Ok(consumer.clone());
         }
-        let Parts { config, native, partitions, context, threads, .. } = &self.parts;
-        let time = (context.clock.clone(), context.events.clone());
-        let consumer =
-            Consumer::start(native.clone(), config, *partitions, self.name(), time, threads)?;
+        let Parts { config, topic, .. } = &self.parts;
+        let consumer = self.read(config.clone(), Reads::Topic(topic.clone()))?;
         inner.consumer = Some(consumer.clone());
         Ok(consumer)
     }
 
+    fn read(&self, config: Config, reads: Reads) -> Result<Arc<Consumer>> {
+        let Parts { native, context, threads, .. } = &self.parts;
+        let time = (context.clock.clone(), context.events.clone());
+        Consumer::start(native.clone(), config, reads, self.name(), time, threads)
+    }
+
+    /// The producer, once it can send at once.
+    async fn ready(&self) -> Result<Arc<Producer>> {
+        let producer = self.producer()?;
+        let now = self.parts.context.clock.now();
+        producer.ready(now.saturating_add(self.parts.config.connect_timeout / 2)).await;
+        Ok(producer)
+    }
+
+    /// What reads replies for a new caller. Opening it takes a while, so it goes on where a call that wanted it was
+    /// dropped.
+    fn replies(&self) -> Result<Arc<Consumer>> {
+        let mut inner = lock(&self.inner);
+        if inner.closed {
+            return Err(self.closed());
+        }
+        if let Some(next) = inner.next_caller.clone().filter(|next| !next.is_ended()) {
+            return Ok(next);
+        }
+        let replies = self.read(self.parts.config.for_replies()?, Reads::Replies)?;
+        inner.callers.retain(|caller| !caller.is_ended());
+        inner.callers.push(replies.clone());
+        inner.next_caller = Some(replies.clone());
+        Ok(replies)
+    }
+
+    /// Has the next caller get another one than `replies`; whether it was there for this one.
+    fn claim(&self, replies: &Arc<Consumer>) -> bool {
+        let mut inner = lock(&self.inner);
+        inner.next_caller.take_if(|next| Arc::ptr_eq(next, replies)).is_some()
+    }
+
+    /// Where a reply to `reply_to` goes.
+    fn target(&self, reply_to: &[u8]) -> Result<Target> {
+        let Parts { config, topic, .. } = &self.parts;
+        if let Some(address) = Address::read(reply_to) {
+            address.check(&self.name(), &topic.cluster, &config.replies)?;
+            return Ok(Target::Reply(address));
+        }
+        let named = std::str::from_utf8(reply_to).ok().and_then(|name| config::topic(name).ok());
+        match named.filter(|_| config.reply_any) {
+            Some(name) => Ok(Target::Topic { name, unkeyed: None }),
+            None => Err(Error::Denied {
+                endpoint: self.name(),
+                reason: "the reply address is none that this library made; see `reply_any`".into(),
+            }),
+        }
+    }
+
     /// Takes what there is, so that nothing new begins.
-    fn take(&self) -> (Option<Arc<Consumer>>, Option<Arc<Producer>>) {
+    fn take(&self) -> (Vec<Arc<Consumer>>, Option<Arc<Producer>>) {
         let mut inner = lock(&self.inner);
         inner.closed = true;
-        (inner.consumer.clone(), inner.producer.clone())
+        let consumers = inner.consumer.iter().chain(&inner.callers).cloned().collect();
+        (consumers, inner.producer.clone())
     }
 }
 
@@ -111,15 +170,34 @@ impl Connection for KafkaConnection {
 
     async fn sender(&self) -> Result<Arc<dyn Sender>> {
         self.allow(Action::Send)?;
-        let producer = self.producer()?;
-        let now = self.parts.context.clock.now();
-        producer.ready(now.saturating_add(self.parts.config.connect_timeout / 2)).await;
-        Ok(producer)
+        let Parts { config, topic, .. } = &self.parts;
+        let unkeyed = (!config.spread).then(|| any_of(topic.partitions));
+        let target = Target::Topic { name: topic.name.clone(), unkeyed };
+        Ok(Arc::new(Way { producer: self.ready().await?, target }))
     }
 
     async fn receiver(&self) -> Result<Box<dyn Receiver>> {
         self.allow(Action::Receive)?;
         self.consumer()?.receiver().await
+    }
+
+    async fn caller(&self) -> Result<Caller> {
+        let sender = self.sender().await?;
+        loop {
+            let replies = self.replies()?;
+            replies.opened().await;
+            if !self.claim(&replies) {
+                continue;
+            }
+            let receiver = replies.receiver().await?;
+            let address = replies.address().ok_or_else(|| self.closed())?;
+            return Ok(Caller::new(sender, receiver, address.text().into()));
+        }
+    }
+
+    async fn replier(&self, reply_to: &[u8]) -> Result<Arc<dyn Sender>> {
+        let target = self.target(reply_to)?;
+        Ok(Arc::new(Way { producer: self.ready().await?, target }))
     }
 
     async fn drain(&self, deadline: Duration) -> Result<Drained> {
@@ -137,12 +215,15 @@ impl Connection for KafkaConnection {
         if let Some(producer) = producer {
             producer.flush(until).await;
         }
-        let (consumer, producer) = self.take();
-        let unsettled = consumer.as_ref().map_or(0, |consumer| consumer.close());
+        let unsettled = consumer.map_or(0, |consumer| consumer.close());
+        let (consumers, producer) = self.take();
+        for consumer in &consumers {
+            consumer.close();
+        }
         if let Some(producer) = &producer {
             producer.close();
         }
-        if let Some(consumer) = &consumer {
+        for consumer in consumers {
             // Committing and leaving takes a moment; where no broker answers, the thread goes on alone.
             consumer.ended(until.max(clock.now().saturating_add(LEAVING))).await;
         }
@@ -159,8 +240,8 @@ const LEAVING: Duration = Duration::from_millis(500);
 
 impl Drop for KafkaConnection {
     fn drop(&mut self) {
-        let (consumer, producer) = self.take();
-        if let Some(consumer) = consumer {
+        let (consumers, producer) = self.take();
+        for consumer in &consumers {
             consumer.close();
         }
         if let Some(producer) = producer {

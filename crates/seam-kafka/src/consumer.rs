@@ -1,8 +1,8 @@
 //! The way in: one client for each connection, polled, committed and dropped by a thread of its own.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,24 @@ use crate::config::{Config, Group};
 use crate::inbox::{Inbox, Revoked};
 use crate::member::Member;
 use crate::rebalance::{Client, Rebalances};
-use crate::{failure, mapping};
+use crate::replies::{Address, CALLER, random};
+use crate::topic::Topic;
+use crate::{admin, failure, mapping};
+
+/// What there is to read.
+pub(crate) enum Reads {
+    /// This topic, for receivers.
+    Topic(Topic),
+    /// The topic of replies, for one caller; it is yet to be found, or created.
+    Replies,
+}
 
 /// What a connection reads, shared by its receivers.
 pub(crate) struct Consumer {
     pub(crate) config: Config,
-    partitions: i32,
+    reads: Reads,
+    /// Where replies come, once that is known.
+    address: OnceLock<Address>,
     endpoint: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
@@ -57,15 +69,16 @@ impl Consumer {
     /// Starts to read.
     pub(crate) fn start(
         native: ClientConfig,
-        config: &Config,
-        partitions: i32,
+        config: Config,
+        reads: Reads,
         endpoint: String,
         (clock, events): (Arc<dyn Clock>, Events),
         threads: &Threads,
     ) -> Result<Arc<Self>> {
         let consumer = Arc::new(Self {
-            config: config.clone(),
-            partitions,
+            config,
+            reads,
+            address: OnceLock::new(),
             endpoint,
             clock,
             events,
@@ -74,8 +87,18 @@ impl Consumer {
             bell: Bell::default(),
         });
         let reading = consumer.clone();
-        threads.spawn("seam-kafka-in", move || reading.run(native))?;
+        threads.spawn("seam-kafka-in", move || reading.run(&native))?;
         Ok(consumer)
+    }
+
+    /// Whether a caller reads its replies; then it has one receiver, and ends with it.
+    pub(crate) fn is_of_replies(&self) -> bool {
+        matches!(self.reads, Reads::Replies)
+    }
+
+    /// Where replies come, once there is a receiver.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        self.address.get()
     }
 
     /// A receiver, once it is known where it begins.
@@ -84,16 +107,21 @@ impl Consumer {
         let receiver = Box::new(Member::new(self.clone(), member));
         let begins = self.config.group == Group::Private || self.config.from != Start::Earliest;
         if begins {
-            let known = || {
-                let state = lock(&self.state);
-                state.placed || state.ended || state.failed.is_some()
-            };
-            self.bell.until(known).await;
+            self.opened().await;
         }
         match &lock(&self.state).failed {
             Some(error) => Err(error.clone()),
             None => Ok(receiver),
         }
+    }
+
+    /// Waits until it is known where it begins, or that it never will be.
+    pub(crate) async fn opened(&self) {
+        let known = || {
+            let state = lock(&self.state);
+            state.placed || state.ended || state.failed.is_some()
+        };
+        self.bell.until(known).await;
     }
 
     /// Hands out nothing any more; waits until what is in hand is settled, or until the clock has reached `until`.
@@ -129,19 +157,26 @@ impl Consumer {
         seam_core::clock::deadline(&*self.clock, until, ended).await;
     }
 
+    pub(crate) fn is_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
     /// Reads, commits, and leaves.
-    fn run(self: &Arc<Self>, native: ClientConfig) {
-        let random = RandomState::new().build_hasher().finish();
-        let native = self.config.consumer(native, &format!("seam.private.{random:016x}"));
-        let client = native.create_with_context(Rebalances::new(self.clone()));
-        let outcome = client.and_then(|client: Client| {
-            self.begin(&client)?;
-            self.read(&client);
-            self.leave(&client);
-            Ok(())
+    fn run(self: &Arc<Self>, native: &ClientConfig) {
+        let outcome = self.partitions(native).and_then(|partitions| {
+            let named = format!("seam.private.{:016x}", random());
+            let client = self.config.consumer(native.clone(), &named);
+            let client = client.create_with_context(Rebalances::new(self.clone()));
+            let reading = client.and_then(|client: Client| {
+                self.begin(&client, partitions)?;
+                self.read(&client);
+                self.leave(&client);
+                Ok(())
+            });
+            reading.map_err(|error| failure::error(&self.endpoint, error))
         });
         if let Err(error) = outcome {
-            self.fail(failure::error(&self.endpoint, error));
+            self.fail(error);
         }
         let assigned = lock(&self.state).inbox.assigned();
         self.revoke(&assigned);
@@ -149,13 +184,28 @@ impl Consumer {
         self.wake_all();
     }
 
+    /// The partitions of a private reader; for replies, once their topic is there.
+    fn partitions(&self, native: &ClientConfig) -> Result<Range<i32>> {
+        match &self.reads {
+            Reads::Topic(topic) => Ok(0..topic.partitions),
+            Reads::Replies => {
+                let wanted = || !lock(&self.state).closing;
+                let topic = admin::ensure(native, &self.config, &self.endpoint, &wanted)?;
+                let address = self
+                    .address
+                    .get_or_init(|| Address::new(topic.cluster, topic.name, topic.partitions));
+                Ok(address.partition..address.partition + 1)
+            }
+        }
+    }
+
     /// Joins the group, or takes every partition for itself.
-    fn begin(&self, client: &Client) -> KafkaResult<()> {
+    fn begin(&self, client: &Client, partitions: Range<i32>) -> KafkaResult<()> {
         if let Group::Named(_) = self.config.group {
             return client.subscribe(&[&self.config.topic]);
         }
         let mut all = TopicPartitionList::new();
-        all.add_partition_range(&self.config.topic, 0, self.partitions - 1);
+        all.add_partition_range(&self.config.topic, partitions.start, partitions.end - 1);
         let placed = self.place(client, &all)?;
         self.assigned(client, &placed);
         client.assign(&placed)
@@ -216,7 +266,7 @@ impl Consumer {
         match client.poll(step) {
             None | Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Ok(message)) => {
-                let datagram = datagram(&message);
+                let Some(datagram) = self.datagram(&message) else { return };
                 let mut state = lock(&self.state);
                 let connected = std::mem::take(&mut state.disconnected);
                 let wakers = state.inbox.push(message.partition(), message.offset(), datagram);
@@ -228,6 +278,23 @@ impl Consumer {
             }
             Some(Err(error)) => self.hear(error),
         }
+    }
+
+    /// What a record holds, unless it is a reply to somebody else.
+    fn datagram(&self, message: &BorrowedMessage<'_>) -> Option<Datagram> {
+        let headers = message.headers();
+        let count = headers.map_or(0, BorrowedHeaders::count);
+        // rdkafka panics on a name that is not UTF-8, which any program may write; ours are, so such a header is no
+        // field, and a header of a datagram cannot have such a name.
+        let headers = (0..count).filter_map(|at| {
+            let header = catch_unwind(AssertUnwindSafe(|| headers?.try_get(at))).ok()??;
+            Some((header.key, header.value))
+        });
+        let asked = self.address().map(|address| address.caller.as_bytes());
+        if asked.is_some() && !headers.clone().any(|header| header == (CALLER, asked)) {
+            return None;
+        }
+        Some(mapping::datagram(message.key(), message.payload(), headers))
     }
 
     /// What the client says: mostly it goes on by itself.
@@ -339,15 +406,3 @@ const SHORT: Duration = Duration::from_millis(100);
 
 /// How long a broker may take to answer where nothing else can be done meanwhile.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-
-fn datagram(message: &BorrowedMessage<'_>) -> Datagram {
-    let headers = message.headers();
-    let count = headers.map_or(0, BorrowedHeaders::count);
-    // rdkafka panics on a name that is not UTF-8, which any program may write; ours are, so such a header is no
-    // field, and a header of a datagram cannot have such a name.
-    let headers = (0..count).filter_map(|at| {
-        let header = catch_unwind(AssertUnwindSafe(|| headers?.try_get(at))).ok()??;
-        Some((header.key, header.value))
-    });
-    mapping::datagram(message.key(), message.payload(), headers)
-}

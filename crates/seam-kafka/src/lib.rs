@@ -6,7 +6,7 @@
 //! partition; what is settled is committed up to a watermark without gaps, so what was in hand when a member died is
 //! read again. Order holds per key, and for each sender without keys; retries wait in the member that has them, up to
 //! five minutes, and hold the watermark meanwhile. A new group begins where `from=` says. What is missing is
-//! `Attempts`, `Reply`, `Peers` and `Schedule`.
+//! `Attempts`, `Peers` and `Schedule`. Replies go over a topic of their own, `<topic>.replies`.
 //!
 //! # URIs
 //!
@@ -47,7 +47,9 @@ mod member;
 mod outbox;
 mod producer;
 mod rebalance;
+mod replies;
 mod reports;
+mod topic;
 mod transport;
 
 pub use transport::Kafka;

@@ -12,6 +12,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use seam_core::{Datagram, Envelope, Id, Result, Timestamp, Value, View, binary};
 
+use crate::replies::CALLER;
+
 /// The header that holds what has no native form.
 pub(crate) const SLOT: &str = "seam-envelope";
 
@@ -78,17 +80,6 @@ pub(crate) fn headers(view: View<'_>) -> Vec<Header<'_>> {
     headers
 }
 
-/// The timestamp of the record: that of the datagram, where Kafka can hold it and a broker would not refuse it for
-/// lying too far ahead of `now`. The header says it in any case.
-pub(crate) fn timestamp(view: View<'_>, now: Timestamp) -> Option<i64> {
-    let time = view.envelope().time?;
-    let ahead = time.saturating_since(now) > AHEAD;
-    Some(time.as_millis()).filter(|millis| *millis > 0 && !ahead)
-}
-
-/// By default a broker refuses what is more than an hour ahead of its own clock.
-const AHEAD: std::time::Duration = std::time::Duration::from_secs(30 * 60);
-
 /// The datagram of a record. Whatever a foreign program wrote has one.
 pub(crate) fn datagram<'a>(
     key: Option<&[u8]>,
@@ -148,6 +139,8 @@ impl Reading {
             name::CORRELATION_ID => set(&mut envelope.correlation_id, bytes),
             name::REPLY_TO => set(&mut envelope.reply_to, bytes),
             SLOT => set(&mut self.slot, || slot(value)),
+            // Whose reply it is: read before, and no header of it.
+            CALLER => true,
             _ => false,
         }
     }

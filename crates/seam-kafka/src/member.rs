@@ -77,8 +77,12 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let wakers = lock(&self.0.consumer.state).inbox.leave(self.0.member);
+        let Verdicts { consumer, member } = &*self.0;
+        let wakers = lock(&consumer.state).inbox.leave(*member);
         wakers.into_iter().for_each(Waker::wake);
+        if consumer.is_of_replies() {
+            consumer.close();
+        }
     }
 }
 

@@ -18,7 +18,25 @@ pub(crate) struct Outbox {
     in_flight_bytes: usize,
 }
 
+/// What shares the fate of a key: what is sent to the topic, and replies in each partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    Topic,
+    Reply(i32),
+}
+
+impl Lane {
+    /// Why it failed: where the topic of replies is gone, so is who waited for them.
+    fn blame(self, error: Error) -> Error {
+        match (self, error) {
+            (Self::Reply(_), Error::NotFound { .. }) => Error::RequesterGone,
+            (_, error) => error,
+        }
+    }
+}
+
 struct Entry {
+    lane: Lane,
     /// Kept until it is stored or taken.
     datagram: Datagram,
     size: usize,
@@ -63,7 +81,7 @@ impl Outbox {
     }
 
     /// Takes over the front of `batch`: in the client's hands, or refused before that.
-    pub(crate) fn admit(&mut self, batch: &mut Batch, refused: Option<Error>) {
+    pub(crate) fn admit(&mut self, batch: &mut Batch, lane: Lane, refused: Option<Error>) {
         let number = self.next();
         let Some(datagram) = batch.admit(1, number).next() else { return };
         let size = datagram.view().size();
@@ -73,10 +91,10 @@ impl Outbox {
             self.in_flight_bytes += size;
         }
         let outcome = match refused {
-            Some(error) => Outcome::Failed(Fate::NotSent, error),
+            Some(error) => Outcome::Failed(Fate::NotSent, lane.blame(error)),
             None => Outcome::Open,
         };
-        self.entries.push_back(Entry { datagram, size, outcome, reported, waker: None });
+        self.entries.push_back(Entry { lane, datagram, size, outcome, reported, waker: None });
     }
 
     /// Notes what the client says of one datagram. Where it failed, all that is open behind it under the same key
@@ -97,6 +115,7 @@ impl Outbox {
                 None
             }
             (Err((fate, error)), Outcome::Open) => {
+                let error = entry.lane.blame(error);
                 entry.outcome = Outcome::Failed(fate, error.clone());
                 Some((key_of(entry), error))
             }
@@ -203,7 +222,7 @@ impl Outbox {
     fn fail_behind(
         &mut self,
         number: u64,
-        keys: &HashSet<Option<Bytes>>,
+        keys: &HashSet<(Lane, Option<Bytes>)>,
         error: &Error,
         told: &mut Told,
     ) {
@@ -240,8 +259,8 @@ impl Outbox {
     }
 }
 
-fn key_of(entry: &Entry) -> Option<Bytes> {
-    entry.datagram.envelope().key.clone()
+fn key_of(entry: &Entry) -> (Lane, Option<Bytes>) {
+    (entry.lane, entry.datagram.envelope().key.clone())
 }
 
 #[cfg(test)]
@@ -252,7 +271,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut batch: Batch = keys.iter().map(|key| Datagram::new("x").with_key(*key)).collect();
         while !batch.is_empty() {
-            outbox.admit(&mut batch, None);
+            outbox.admit(&mut batch, Lane::Topic, None);
         }
         (outbox, batch.take_ticket())
     }
@@ -294,6 +313,17 @@ mod tests {
         outbox.report(0, stored(7), &mut told);
         outbox.report(1, Err((Fate::MaybeSent, Error::Full)), &mut told);
         assert_eq!(told.forgotten, 1);
+    }
+
+    #[test]
+    fn a_reply_without_topic_is_for_a_requester_that_is_gone() {
+        let mut outbox = Outbox::default();
+        let mut batch: Batch = std::iter::once(Datagram::new("!")).collect();
+        let gone = || Error::NotFound { what: String::new(), remedy: String::new() };
+        outbox.admit(&mut batch, Lane::Reply(3), None);
+        outbox.report(0, Err((Fate::NotSent, gone())), &mut Told::default());
+        let receipts = outbox.take(&batch.take_ticket(), &mut Told::default());
+        assert!(matches!(receipts.failed()[0].1.error(), Error::RequesterGone));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -21,21 +20,21 @@ use seam_core::{
 
 use crate::background::{Bell, Threads, lock};
 use crate::config::Config;
-use crate::outbox::{Outbox, Told};
+use crate::outbox::{Lane, Outbox, Told};
+use crate::replies::{Address, CALLER};
 use crate::reports::Reports;
+use crate::topic::Rules;
 use crate::{failure, mapping};
 
 type Client = BaseProducer<Reports>;
 
-/// A producer, as drivers have it.
+/// A client and what became of what it was given; [`Way`]s send over it.
 pub(crate) struct Producer {
-    topic: String,
     pub(crate) endpoint: String,
-    /// Where what has no key goes, so that it keeps its order; `None` spreads it.
-    unkeyed: Option<i32>,
     credit: usize,
     credit_bytes: usize,
     limit: usize,
+    rules: Rules,
     clock: Arc<dyn Clock>,
     pub(crate) events: Events,
     state: Mutex<State>,
@@ -64,17 +63,16 @@ impl Producer {
     pub(crate) fn start(
         native: ClientConfig,
         config: &Config,
-        partitions: i32,
+        rules: &Rules,
         endpoint: String,
         (clock, events): (Arc<dyn Clock>, Events),
         threads: &Threads,
     ) -> Result<Arc<Self>> {
         let producer = Arc::new(Self {
-            topic: config.topic.clone(),
-            unkeyed: (!config.spread).then(|| any_of(partitions)),
             credit: config.credit,
             credit_bytes: config.credit_bytes,
             limit: config.limits.payload,
+            rules: rules.clone(),
             clock,
             events,
             state: Mutex::new(State {
@@ -167,6 +165,7 @@ impl Producer {
     /// Admits while there is credit and nobody waits before this call.
     fn poll_admit(
         &self,
+        target: &Target,
         batch: &mut Batch,
         turn: &mut Turn<'_>,
         cx: &Context<'_>,
@@ -182,13 +181,13 @@ impl Producer {
             && let Some(view) = batch.front()
         {
             let number = state.outbox.next();
-            match self.produce(&client, view, number) {
-                Ok(()) => state.outbox.admit(batch, None),
+            match self.produce(&client, target, view, number) {
+                Ok(()) => state.outbox.admit(batch, target.lane(), None),
                 // Its own queue is bounded by more than our credit, so there is something to wait for.
                 Err(Code::QueueFull) if !state.outbox.is_idle() => break,
                 Err(code) => {
                     let error = self.refusal(view, code);
-                    state.outbox.admit(batch, Some(error));
+                    state.outbox.admit(batch, target.lane(), Some(error));
                 }
             }
         }
@@ -202,18 +201,28 @@ impl Producer {
         Poll::Pending
     }
 
-    fn produce(&self, client: &Client, view: View<'_>, number: u64) -> Result<(), Code> {
+    fn produce(
+        &self,
+        client: &Client,
+        target: &Target,
+        view: View<'_>,
+        number: u64,
+    ) -> Result<(), Code> {
         let opaque = usize::try_from(number).map_err(|_| Code::InvalidArgument)?;
-        let mut record = BaseRecord::with_opaque_to(&self.topic, opaque);
+        let mut record = BaseRecord::with_opaque_to(target.topic(), opaque);
         record.key = view.key();
         record.payload = view.payload();
-        if view.key().is_none() {
-            record.partition = self.unkeyed;
+        record.partition = target.partition(view);
+        let mut headers = mapping::headers(view);
+        match target {
+            Target::Reply(Address { caller, .. }) => {
+                headers.push((CALLER.into(), Some(caller.as_bytes().into())));
+            }
+            Target::Topic { .. } if view.envelope().time.is_some() => {
+                record.timestamp = self.rules.timestamp(view, self.clock.wall());
+            }
+            Target::Topic { .. } => {}
         }
-        if view.envelope().time.is_some() {
-            record.timestamp = mapping::timestamp(view, self.clock.wall());
-        }
-        let headers = mapping::headers(view);
         if !headers.is_empty() {
             let all = OwnedHeaders::new_with_capacity(headers.len());
             record.headers = Some(headers.iter().fold(all, |all, (name, value)| {
@@ -285,17 +294,62 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Where a producer writes.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// To a topic, by key.
+    Topic {
+        /// Its name.
+        name: String,
+        /// Where what has no key goes, so that it keeps its order; `None` spreads it.
+        unkeyed: Option<i32>,
+    },
+    /// To one caller.
+    Reply(Address),
+}
+
+impl Target {
+    fn topic(&self) -> &str {
+        match self {
+            Self::Topic { name, .. } => name,
+            Self::Reply(address) => &address.topic,
+        }
+    }
+
+    /// The partition, unless the client chooses it by the key.
+    fn partition(&self, view: View<'_>) -> Option<i32> {
+        match self {
+            Self::Topic { unkeyed, .. } => unkeyed.filter(|_| view.key().is_none()),
+            Self::Reply(address) => Some(address.partition),
+        }
+    }
+
+    /// What fails beside it under the same key: replies do not fail because of requests.
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Topic { .. } => Lane::Topic,
+            Self::Reply(address) => Lane::Reply(address.partition),
+        }
+    }
+}
+
+/// A producer and where it writes, as drivers have it.
+pub(crate) struct Way {
+    pub(crate) producer: Arc<Producer>,
+    pub(crate) target: Target,
+}
+
 #[async_trait]
-impl Sender for Producer {
+impl Sender for Way {
     async fn admit(&self, batch: &mut Batch) -> Result<()> {
-        let mut turn = Turn(None, self);
-        poll_fn(|cx| self.poll_admit(batch, &mut turn, cx)).await
+        let mut turn = Turn(None, &self.producer);
+        poll_fn(|cx| self.producer.poll_admit(&self.target, batch, &mut turn, cx)).await
     }
 
     async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
         let mut seen = 0;
         poll_fn(|cx| {
-            let mut state = lock(&self.state);
+            let mut state = lock(&self.producer.state);
             if let Some((at, number)) = state.outbox.first_open(ticket, seen) {
                 seen = at;
                 state.outbox.wait(number, cx.waker());
@@ -309,15 +363,15 @@ impl Sender for Producer {
 
     fn withdraw(&self, ticket: Ticket) -> Receipts {
         let mut told = Told::default();
-        let receipts = lock(&self.state).outbox.take(&ticket, &mut told);
-        self.tell(told);
+        let receipts = lock(&self.producer.state).outbox.take(&ticket, &mut told);
+        self.producer.tell(told);
         receipts
     }
 
     fn forget(&self, ticket: &Ticket) {
         let mut told = Told::default();
-        lock(&self.state).outbox.forget(ticket, &mut told);
-        self.tell(told);
+        lock(&self.producer.state).outbox.forget(ticket, &mut told);
+        self.producer.tell(told);
     }
 }
 
@@ -326,10 +380,3 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// How long the last reports are waited for after a purge.
 const LAST_REPORTS: Duration = Duration::from_secs(2);
-
-/// Some partition, another for each producer.
-fn any_of(partitions: i32) -> i32 {
-    let random = RandomState::new().build_hasher().finish();
-    let partitions = u64::try_from(partitions.max(1)).unwrap_or(1);
-    i32::try_from(random % partitions).unwrap_or(0)
-}

@@ -51,17 +51,18 @@ impl Transport for Kafka {
         endpoint: &Endpoint,
         context: OpenContext,
     ) -> Result<Arc<dyn driver::Connection>> {
-        let config = Config::new(endpoint)?;
+        let mut config = Config::new(endpoint)?;
         let (asked, endpoint) = (endpoint.clone(), endpoint.clone());
         let wanted = config.clone();
         let opening = self.threads.run("seam-kafka-open", move |still| {
             let native = config::native(&asked)?;
-            let partitions = admin::ensure(&native, &wanted, &asked.to_string(), still)?;
-            Ok((native, partitions))
+            let topic = admin::ensure(&native, &wanted, &asked.to_string(), still)?;
+            Ok((native, topic))
         });
-        let (native, partitions) = opening.await?;
+        let (native, topic) = opening.await?;
+        config.fit(&topic);
         let (capabilities, threads) = (capabilities(&config), self.threads.clone());
-        let parts = Parts { endpoint, config, native, partitions, capabilities, context, threads };
+        let parts = Parts { endpoint, config, native, topic, capabilities, context, threads };
         Ok(KafkaConnection::new(parts))
     }
 
@@ -89,6 +90,7 @@ fn capabilities(config: &Config) -> Capabilities {
         (Capability::Private, native),
         (Capability::Replay, native),
         (Capability::Store, native),
+        (Capability::Reply, emulated),
     ];
     let kept = kept
         .into_iter()

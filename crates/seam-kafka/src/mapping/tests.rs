@@ -155,16 +155,3 @@ fn a_header_that_a_foreign_program_puts_between_disturbs_nothing() {
         .with_header("b", 2_u64);
     assert_eq!(arrived, expected);
 }
-
-#[test]
-fn a_time_that_a_broker_would_refuse_is_no_timestamp() {
-    let now = Timestamp::from_millis(1_000_000_000_000).unwrap();
-    let stamped = |millis| {
-        let time = Timestamp::from_millis(millis).unwrap();
-        timestamp(Datagram::new("x").with_time(time).view(), now)
-    };
-    assert_eq!(stamped(1_000_000_000_000), Some(1_000_000_000_000));
-    assert_eq!(stamped(1_000_003_600_001), None);
-    assert_eq!(stamped(0), None);
-    assert_eq!(stamped(-5), None);
-}
