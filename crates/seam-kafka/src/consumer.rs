@@ -20,6 +20,7 @@ use crate::member::Member;
 use crate::rebalance::{Client, Rebalances};
 use crate::replies::{Address, CALLER, random};
 use crate::topic::Topic;
+use crate::watch::{Progress, Watch};
 use crate::{admin, failure, mapping};
 
 /// What there is to read.
@@ -213,6 +214,7 @@ impl Consumer {
 
     fn read(&self, client: &Client) {
         let (mut full_since, mut last_commit) = (None, Instant::now());
+        let (mut last_record, mut watch) = (Instant::now(), Watch::default());
         // The assignment that is paused, if one is.
         let mut paused = None;
         loop {
@@ -226,8 +228,15 @@ impl Consumer {
                 paused = None;
             }
             match (now.room, paused) {
-                (true, None) => self.poll(client, STEP),
-                (_, Some(_)) => self.poll(client, Duration::from_millis(2)),
+                (true, None) if self.poll(client, STEP) => last_record = Instant::now(),
+                (true, None) if last_record.elapsed() > QUIET => {
+                    self.nudge(client, &mut watch);
+                    last_record = Instant::now();
+                }
+                (true, None) => {}
+                (_, Some(_)) => {
+                    self.poll(client, PAUSED_STEP);
+                }
                 (false, None) => self.wait_for_room(),
             }
         }
@@ -241,6 +250,33 @@ impl Consumer {
             urgent: state.urgent > 0,
             generation: state.inbox.generation(),
         })
+    }
+
+    /// Has the client fetch anew where it came to a halt. Asks the broker, so it is done while nothing comes.
+    fn nudge(&self, client: &Client, watch: &mut Watch) {
+        // What cannot be asked now is asked again.
+        let Ok(found) = self.progress(client) else { return };
+        for (partition, next) in watch.stalled(found.into_iter()) {
+            let _ = client.seek(&self.config.topic, partition, Offset::Offset(next), NOW);
+        }
+    }
+
+    fn progress(&self, client: &Client) -> KafkaResult<Vec<Progress>> {
+        let positions = client.position()?;
+        let mut ends = positions.clone();
+        ends.set_all_offsets(Offset::End)?;
+        let ends = client.offsets_for_times(ends, PATIENCE)?;
+        let found = positions.elements().into_iter().filter_map(|at| {
+            let partition = at.partition();
+            let end = ends.find_partition(at.topic(), partition)?.offset();
+            match (at.offset(), end) {
+                (Offset::Offset(next), Offset::Offset(end)) => {
+                    Some(Progress { partition, next, end })
+                }
+                _ => None,
+            }
+        });
+        Ok(found.collect())
     }
 
     fn has_room(&self, state: &State) -> bool {
@@ -262,11 +298,16 @@ impl Consumer {
         outcome.is_ok()
     }
 
-    fn poll(&self, client: &Client, step: Duration) {
+    /// Waits for a record, no longer than `step`; whether one came.
+    fn poll(&self, client: &Client, step: Duration) -> bool {
         match client.poll(step) {
-            None | Some(Err(KafkaError::PartitionEOF(_))) => {}
+            None | Some(Err(KafkaError::PartitionEOF(_))) => false,
+            Some(Err(error)) => {
+                self.hear(error);
+                false
+            }
             Some(Ok(message)) => {
-                let Some(datagram) = self.datagram(&message) else { return };
+                let Some(datagram) = self.datagram(&message) else { return true };
                 let mut state = lock(&self.state);
                 let connected = std::mem::take(&mut state.disconnected);
                 let wakers = state.inbox.push(message.partition(), message.offset(), datagram);
@@ -275,8 +316,8 @@ impl Consumer {
                 if connected {
                     self.events.emit(Event::Connected);
                 }
+                true
             }
-            Some(Err(error)) => self.hear(error),
         }
     }
 
@@ -395,8 +436,17 @@ struct Now {
     generation: u64,
 }
 
+/// A wait for nothing.
+const NOW: Duration = Duration::ZERO;
+
 /// How long the thread waits for a record; a close is noticed after it.
 const STEP: Duration = Duration::from_millis(20);
+
+/// The same while the client is paused: soon enough for whoever made room.
+const PAUSED_STEP: Duration = Duration::from_millis(2);
+
+/// How long nothing may come before it is asked whether something should.
+const QUIET: Duration = Duration::from_secs(15);
 
 /// Between two commits that nobody waits for.
 const COMMIT: Duration = Duration::from_millis(200);

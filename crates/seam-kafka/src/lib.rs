@@ -51,5 +51,6 @@ mod replies;
 mod reports;
 mod topic;
 mod transport;
+mod watch;
 
 pub use transport::Kafka;
