@@ -97,11 +97,13 @@ fn create(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> 
     Ok(())
 }
 
-/// What the topic takes. A user who may not ask gets what a broker does by itself.
+/// What the topic takes. Where a user may not ask, or a broker does not answer, it is what brokers do by themselves.
 fn rules(native: &ClientConfig, config: &Config, endpoint: &str) -> Rules {
     let Ok(admin) = admin(native, endpoint) else { return Rules::default() };
     let topic = ResourceSpecifier::Topic(&config.topic);
-    let answers = wait(admin.describe_configs(&[topic], &options(config)));
+    let patience = ASKING.min(config.connect_timeout / 4);
+    let options = AdminOptions::new().request_timeout(Some(patience));
+    let answers = wait(admin.describe_configs(&[topic], &options));
     let settings = answers.ok().and_then(|answers| answers.into_iter().next()?.ok());
     settings.as_ref().map_or_else(Rules::default, Rules::of)
 }
@@ -187,6 +189,9 @@ impl<'a> Probe<'a> {
 
 /// How long one question may take.
 const STEP: Duration = Duration::from_millis(500);
+
+/// How long a broker has to tell the settings of a topic. A good one takes milliseconds; the opening waits for it.
+const ASKING: Duration = Duration::from_secs(2);
 
 fn same(what: impl Fn() -> String, unit: &str, found: usize, wanted: Option<i32>) -> Result<()> {
     match wanted {
