@@ -113,7 +113,7 @@ impl Connection for KafkaConnection {
         self.allow(Action::Send)?;
         let producer = self.producer()?;
         let now = self.parts.context.clock.now();
-        producer.ready(now.saturating_add(self.parts.config.connect_timeout / 2)).await;
+        producer.ready(now.saturating_add(self.parts.config.connect_timeout / 2)).await?;
         Ok(producer)
     }
 

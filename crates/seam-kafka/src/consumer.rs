@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use seam_core::driver::Receiver;
@@ -38,6 +38,8 @@ pub(crate) struct Consumer {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) inbox: Inbox,
+    /// Whether its client is made and reads, or waits for its partitions.
+    began: bool,
     /// Whether it knows where it begins.
     pub(crate) placed: bool,
     /// Whether receivers get nothing any more.
@@ -83,13 +85,12 @@ impl Consumer {
         let member = lock(&self.state).inbox.join();
         let receiver = Box::new(Member::new(self.clone(), member));
         let begins = self.config.group == Group::Private || self.config.from != Start::Earliest;
-        if begins {
-            let known = || {
-                let state = lock(&self.state);
-                state.placed || state.ended || state.failed.is_some()
-            };
-            self.bell.until(known).await;
-        }
+        let known = || {
+            let state = lock(&self.state);
+            let known = if begins { state.placed } else { state.began };
+            known || state.ended || state.failed.is_some()
+        };
+        self.bell.until(known).await;
         match &lock(&self.state).failed {
             Some(error) => Err(error.clone()),
             None => Ok(receiver),
@@ -136,6 +137,8 @@ impl Consumer {
         let client = native.create_with_context(Rebalances::new(self.clone()));
         let outcome = client.and_then(|client: Client| {
             self.begin(&client)?;
+            lock(&self.state).began = true;
+            self.bell.ring();
             self.read(&client);
             self.leave(&client);
             Ok(())
@@ -233,9 +236,17 @@ impl Consumer {
     /// What the client says: mostly it goes on by itself.
     pub(crate) fn hear(&self, error: KafkaError) {
         let code = error.rdkafka_error_code();
+        let private = self.config.group == Group::Private;
+        if private && code == Some(Code::GroupAuthorizationFailed) {
+            // It looks for the coordinator of its group, although it is of none, and needs no answer.
+            return;
+        }
         let ends = code.is_some_and(failure::is_final);
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        let error = failure::error(&self.endpoint, error);
+        let error = match code {
+            Some(code) => failure::of_code_lacking(&self.endpoint, code, "READ"),
+            None => failure::error(&self.endpoint, error),
+        };
         if ends || fatal {
             return self.fail(error);
         }
@@ -287,8 +298,9 @@ impl Consumer {
         if self.config.group == Group::Private || offsets.is_empty() {
             return;
         }
-        if self.list(offsets).and_then(|list| client.commit(&list, CommitMode::Sync)).is_ok() {
-            lock(&self.state).inbox.committed(offsets);
+        match self.list(offsets).and_then(|list| client.commit(&list, CommitMode::Sync)) {
+            Ok(()) => lock(&self.state).inbox.committed(offsets),
+            Err(error) => self.hear(error),
         }
     }
 

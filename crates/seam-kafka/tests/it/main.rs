@@ -7,3 +7,5 @@
 
 mod conformance;
 mod refusals;
+mod rights;
+mod stage;
