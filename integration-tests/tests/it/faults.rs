@@ -13,6 +13,7 @@ mod garbage;
 mod half_open;
 mod headers_round_trip;
 mod ledger_clean;
+mod lossless_pairs;
 mod lying_length;
 mod session_lost;
 mod session_storm;

@@ -3,7 +3,45 @@
 use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use seam_core::{Datagram, Timestamp, Value};
+use seam_core::{Datagram, Id, Timestamp, Value};
+
+/// One with any of its fields, and with headers of any kind.
+pub(super) fn envelope(random: &mut StdRng) -> Datagram {
+    let datagram = datagram(random).with_tag(if random.random() { random.random() } else { 0 });
+    let mut envelope = datagram.envelope().clone();
+    envelope.id = match random.random_range(0..4) {
+        0 => Some(Id::bytes(random.random())),
+        1 => Id::text(text(random, 40)).ok(),
+        _ => None,
+    };
+    for field in [&mut envelope.kind, &mut envelope.content_type, &mut envelope.content_encoding] {
+        *field = random.random_ratio(1, 3).then(|| text(random, 30).into());
+    }
+    envelope.time = random.random_ratio(1, 2).then(|| time(random));
+    // What has expired, or is to wait, is refused everywhere here.
+    envelope.expiry = random.random_ratio(1, 3).then_some(Timestamp::MAX);
+    if random.random_ratio(1, 50) {
+        envelope.expiry = Some(time(random));
+    }
+    envelope.deliver_at = random.random_ratio(1, 100).then(|| time(random));
+    envelope.priority = random.random_ratio(1, 3).then(|| random.random());
+    for field in [&mut envelope.correlation_id, &mut envelope.reply_to] {
+        *field = random.random_ratio(1, 3).then(|| bytes(random, 40));
+    }
+    datagram.with_envelope(envelope)
+}
+
+/// Any time there is; often an extreme one.
+fn time(random: &mut StdRng) -> Timestamp {
+    let (first, last) = (Timestamp::MIN.as_millis(), Timestamp::MAX.as_millis());
+    let millis = match random.random_range(0..8) {
+        0 => first,
+        1 => last,
+        at @ 2..5 => at - 3,
+        _ => random.random_range(first..=last),
+    };
+    Timestamp::from_millis(millis).unwrap()
+}
 
 /// One with headers of any kind; now and then with more than is taken.
 pub(super) fn datagram(random: &mut StdRng) -> Datagram {
@@ -29,7 +67,7 @@ pub(super) fn datagram(random: &mut StdRng) -> Datagram {
 }
 
 fn name(random: &mut StdRng) -> String {
-    const NAMES: [&str; 10] = [
+    const NAMES: [&str; 14] = [
         "a",
         "a",
         "",
@@ -40,10 +78,14 @@ fn name(random: &mut StdRng) -> String {
         "ledger",
         "grüße",
         "seam-attempt",
+        "id",
+        "time",
+        "reply-to",
+        "correlation-id",
     ];
-    match random.random_range(0..12) {
-        at @ 0..10 => NAMES[at].to_owned(),
-        10 => text(random, 20),
+    match random.random_range(0..16) {
+        at @ 0..14 => NAMES[at].to_owned(),
+        14 => text(random, 20),
         _ => "n".repeat(random.random_range(0..300)),
     }
 }
