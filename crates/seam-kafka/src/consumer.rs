@@ -1,24 +1,23 @@
 //! The way in: one client for each connection, polled, committed and dropped by a thread of its own.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
+use rdkafka::message::{self, BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use seam_core::driver::Receiver;
-use seam_core::{Clock, Datagram, Error, Event, Events, Result, Start};
+use seam_core::{Clock, Datagram, Error, Event, Events, Result, Start, Timestamp};
 
 use crate::background::{Bell, Threads, lock};
 use crate::config::{Config, Group};
 use crate::inbox::{Inbox, Revoked};
 use crate::member::Member;
 use crate::rebalance::{Client, Rebalances};
-use crate::{failure, mapping};
+use crate::{failure, headers, mapping};
 
 /// What a connection reads, shared by its receivers.
 pub(crate) struct Consumer {
@@ -222,7 +221,8 @@ impl Consumer {
                 let datagram = datagram(&message);
                 let mut state = lock(&self.state);
                 let connected = std::mem::take(&mut state.disconnected);
-                let wakers = state.inbox.push(message.partition(), message.offset(), datagram);
+                let place = (message.partition(), message.offset());
+                let wakers = state.inbox.push(place, datagram, time(&message));
                 drop(state);
                 wakers.into_iter().for_each(Waker::wake);
                 if connected {
@@ -353,13 +353,16 @@ const SHORT: Duration = Duration::from_millis(100);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 fn datagram(message: &BorrowedMessage<'_>) -> Datagram {
-    let headers = message.headers();
-    let count = headers.map_or(0, BorrowedHeaders::count);
-    // rdkafka panics on a name that is not UTF-8, which any program may write; ours are, so such a header is no
-    // field, and a header of a datagram cannot have such a name.
-    let headers = (0..count).filter_map(|at| {
-        let header = catch_unwind(AssertUnwindSafe(|| headers?.try_get(at))).ok()??;
-        Some((header.key, header.value))
-    });
-    mapping::datagram(message.key(), message.payload(), headers)
+    let headers = headers::headers(message);
+    mapping::datagram(message.key(), message.payload(), headers.into_iter())
+}
+
+/// The time of a record, by the name that Kafka has for whose it is.
+fn time(message: &BorrowedMessage<'_>) -> Option<(&'static str, Timestamp)> {
+    let (name, millis) = match message.timestamp() {
+        message::Timestamp::NotAvailable => return None,
+        message::Timestamp::CreateTime(millis) => ("CreateTime", millis),
+        message::Timestamp::LogAppendTime(millis) => ("LogAppendTime", millis),
+    };
+    Some((name, Timestamp::from_millis(millis).ok()?))
 }

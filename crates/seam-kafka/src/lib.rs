@@ -41,6 +41,7 @@ mod config;
 mod connection;
 mod consumer;
 mod failure;
+mod headers;
 mod heard;
 mod inbox;
 mod mapping;
