@@ -95,7 +95,8 @@ pub(crate) fn of_code(endpoint: &str, code: Code) -> Error {
         }
         Code::MessageSizeTooLarge => rejected(
             endpoint,
-            "it is over the topic's `max.message.bytes`; raise that, or lower `max_message`",
+            "it, or its batch, is over the topic's `max.message.bytes`; raise that, or lower `max_message` and \
+             `librdkafka.batch.size`",
         ),
         Code::InvalidSessionTimeout => Error::invalid_endpoint(
             "the broker takes no group with this `librdkafka.session.timeout.ms`; leave it out",
