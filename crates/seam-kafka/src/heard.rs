@@ -18,8 +18,8 @@ pub(crate) struct Heard {
     clue: Mutex<Option<Clue>>,
 }
 
-/// What was heard; of two, the later in this list tells more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What was heard.
+#[derive(Clone, Copy, Debug)]
 enum Clue {
     /// All brokers are down, and nothing says why: so they are reached, and hang up.
     HangsUp,
@@ -35,14 +35,8 @@ enum Clue {
     Tls,
     /// The certificate of the broker is of no authority that is trusted.
     Authority,
-    /// Another refusal, which is final.
-    Refusal(Refusal),
-}
-
-/// What no client gets over by trying again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Refusal {
-    Password,
+    /// What no client gets over by trying again.
+    Refusal(Code),
     /// The port asks for no password at all.
     NoPassword,
 }
@@ -51,10 +45,7 @@ impl Clue {
     fn new(code: Code, reason: &str) -> Self {
         match code {
             Code::Authentication if reason.contains("not valid in current SASL state") => {
-                Self::Refusal(Refusal::NoPassword)
-            }
-            Code::Authentication | Code::SaslAuthenticationFailed => {
-                Self::Refusal(Refusal::Password)
+                Self::NoPassword
             }
             _ if reason.contains("certificate verify failed") => Self::Authority,
             _ if reason.contains("connecting to a PLAINTEXT") => Self::NoTls,
@@ -62,7 +53,22 @@ impl Clue {
             Code::Resolve => Self::UnknownHost,
             _ if reason.contains("Connection refused") => Self::NobodyListens,
             Code::AllBrokersDown => Self::HangsUp,
-            _ => Self::Lost,
+            _ if failure::is_passing(code) => Self::Lost,
+            _ => Self::Refusal(code),
+        }
+    }
+
+    /// Of two, the one with more of it tells more.
+    fn weight(self) -> u8 {
+        match self {
+            Self::HangsUp => 0,
+            Self::Lost => 1,
+            Self::NobodyListens => 2,
+            Self::UnknownHost => 3,
+            Self::NoTls => 4,
+            Self::Tls => 5,
+            Self::Authority => 6,
+            Self::Refusal(_) | Self::NoPassword => 7,
         }
     }
 
@@ -84,8 +90,8 @@ impl Clue {
             Self::Authority => lost(
                 "the broker's certificate is of no authority that is trusted here; give its own by `ca=`",
             ),
-            Self::Refusal(Refusal::Password) => failure::of_code(endpoint, Code::Authentication),
-            Self::Refusal(Refusal::NoPassword) => Error::Denied {
+            Self::Refusal(code) => failure::of_code(endpoint, code),
+            Self::NoPassword => Error::Denied {
                 endpoint: endpoint.to_owned(),
                 reason:
                     "this port takes no user and password; leave them out, or take another port"
@@ -103,7 +109,7 @@ impl Heard {
     /// What tells most so far, and whether it is of no use to go on.
     pub(crate) fn error(&self) -> Option<(Error, bool)> {
         let clue = (*lock(&self.clue))?;
-        Some((clue.error(&self.endpoint), matches!(clue, Clue::Refusal(_))))
+        Some((clue.error(&self.endpoint), clue.weight() == Clue::NoPassword.weight()))
     }
 }
 
@@ -112,8 +118,11 @@ impl ClientContext for Heard {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = error.rdkafka_error_code() else { return };
+        let heard = Clue::new(code, reason);
         let mut clue = lock(&self.clue);
-        *clue = (*clue).max(Some(Clue::new(code, reason)));
+        if clue.is_none_or(|clue| clue.weight() < heard.weight()) {
+            *clue = Some(heard);
+        }
     }
 }
 
@@ -151,5 +160,6 @@ mod tests {
         check(&[lost, plain, down], "not answer in TLS", false);
         check(&[tls, down, plain], "no authority", false);
         check(&[(Code::Authentication, "Invalid username"), down, lost], "password is wrong", true);
+        check(&[down, (Code::UnsupportedFeature, "too old")], "UnsupportedFeature", true);
     }
 }
