@@ -21,7 +21,7 @@ pub(crate) struct Heard {
 /// What was heard.
 #[derive(Clone, Copy, Debug)]
 enum Clue {
-    /// All brokers are down, and nothing says why: so they are reached, and hang up.
+    /// A connection that stood was lost, or nothing says why all are: so brokers are reached, and hang up.
     HangsUp,
     /// Another loss of a connection.
     Lost,
@@ -53,6 +53,7 @@ impl Clue {
             Code::Resolve => Self::UnknownHost,
             _ if reason.contains("Connection refused") => Self::NobodyListens,
             Code::AllBrokersDown => Self::HangsUp,
+            Code::BrokerTransportFailure if was_connected(reason) => Self::HangsUp,
             _ if failure::is_passing(code) => Self::Lost,
             _ => Self::Refusal(code),
         }
@@ -99,6 +100,11 @@ impl Clue {
             },
         }
     }
+}
+
+/// Whether a connection stood before it was lost.
+fn was_connected(reason: &str) -> bool {
+    !reason.contains("in state CONNECT") && !reason.contains("timed out")
 }
 
 impl Heard {
@@ -155,6 +161,10 @@ mod tests {
         let plain = (Code::BrokerTransportFailure, "connecting to a PLAINTEXT broker listener?");
         let none = (Code::BrokerTransportFailure, "Connect to :1 failed: Connection refused");
         check(&[down], "hangs up", false);
+        let broken = "Send failed: Broken pipe (after 0ms in state UP)";
+        check(&[down, (Code::BrokerTransportFailure, broken), down], "hangs up", false);
+        let slow = "Connection setup timed out in state CONNECT";
+        check(&[down, (Code::BrokerTransportFailure, slow)], "no broker answers", false);
         check(&[none, down], "nobody listens", false);
         check(&[down, (Code::Resolve, "Failed to resolve"), down], "spelt right", false);
         check(&[lost, plain, down], "not answer in TLS", false);
