@@ -27,9 +27,10 @@ async fn sent_at_last(sender: &Sender) {
 async fn what_is_sent_without_a_broker_comes_back_in_time_and_what_follows_arrives() {
     let cluster = cluster("orders");
     let uri = format!(
-        "kafka://{}/orders?declare=no&send_timeout=2s&librdkafka.reconnect.backoff.max.ms=200",
+        "kafka://{}/orders?declare=no&private&from=earliest&send_timeout=2s&librdkafka.reconnect.backoff.max.ms=200",
         cluster.bootstrap_servers()
     );
+    let mut receiver = soon(registry().receiver(uri.as_str())).await.unwrap();
     let connection = soon(registry().client(uri.as_str())).await.unwrap();
     let sender = soon(connection.sender()).await.unwrap();
     soon(sender.send(Datagram::new("before"))).await.unwrap();
@@ -51,4 +52,9 @@ async fn what_is_sent_without_a_broker_comes_back_in_time_and_what_follows_arriv
     }
     cluster.broker_up(-1).unwrap();
     sent_at_last(&sender).await;
+    for expected in ["before", "after"] {
+        let delivery = soon(receiver.next()).await.unwrap().unwrap();
+        assert_eq!(delivery.datagram(), &Datagram::new(expected), "no more and no less");
+        delivery.ack().unwrap();
+    }
 }
