@@ -23,16 +23,15 @@ pub(crate) fn error(endpoint: &str, error: KafkaError) -> Error {
 
 /// A setting that the client does not take. Its own words may hold the value, which may be a secret.
 fn setting(result: RDKafkaConfRes, reason: &str, name: &str) -> Error {
-    let name = format!("{}{name}", config::NATIVE);
-    Error::invalid_endpoint(match reason.split_once("allowed range ") {
-        _ if result == RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => {
-            format!("librdkafka knows no `{name}`; its CONFIGURATION.md lists what it knows")
-        }
-        Some((_, range)) => format!("the value of `{name}` is not in the range {}", range.trim()),
-        None => format!(
-            "the value of `{name}` is none that it takes; see librdkafka's CONFIGURATION.md"
-        ),
-    })
+    let reason = match reason.split_once("allowed range ") {
+        _ if result == RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "has no such setting".to_owned(),
+        Some((_, range)) => format!("does not take this value, only {}", range.trim()),
+        None => "does not take this value".to_owned(),
+    };
+    Error::invalid_endpoint(format!(
+        "`{}{name}`: librdkafka {reason}; see its CONFIGURATION.md",
+        config::NATIVE
+    ))
 }
 
 /// Settings that do not go together. It tells names, not values.

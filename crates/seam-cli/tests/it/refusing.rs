@@ -166,8 +166,12 @@ fn what_is_wrong_with_a_kafka_endpoint_is_one_line_without_secret() {
     for (rest, code, complaint) in [
         ("127.0.0.1:1/orders?connect_timeout=2s", 1, "nobody listens there"),
         ("seam:hunter2@127.0.0.1:1/orders?connect_timeout=2s", 1, "nobody listens there"),
-        ("b/orders?librdkafka.nonsense=hunter2", 2, "librdkafka knows no `librdkafka.nonsense`"),
-        ("b/orders?librdkafka.linger.ms=hunter2", 2, "the value of `librdkafka.linger.ms`"),
+        (
+            "b/orders?librdkafka.nonsense=hunter2",
+            2,
+            "`librdkafka.nonsense`: librdkafka has no such setting",
+        ),
+        ("b/orders?librdkafka.linger.ms=hunter2", 2, "`librdkafka.linger.ms`: librdkafka does not"),
         ("b/orders?librdkafka.acks=hunter2", 2, "`librdkafka.acks` would break"),
         ("b/or%20ders", 2, "Kafka takes no topic"),
     ] {
