@@ -6,6 +6,7 @@ kafka_version() { sed -n '/kafka_2/{n;s/.*<version>\(.*\)<.*/\1/p}' "$parts/kafk
 kafka_packages() {
     has java || echo default-jre-headless
     has mvn || echo maven
+    has kcat || echo kcat # a foreign client, for the tests
 }
 
 kafka_install() {

@@ -1,23 +1,22 @@
 //! The topic: found, created, held against what the endpoint asks for, deleted. All of it blocks.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext};
+use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, Producer};
 use seam_core::{Error, Result};
 
-use crate::background::lock;
 use crate::config::Config;
 use crate::failure;
+use crate::heard::Heard;
 use crate::topic::{Rules, Topic};
 
 /// The topic that `config` names, which is there and has a leader for each partition afterwards. Gives up once it is
@@ -61,6 +60,7 @@ pub(crate) fn ensure(
 
 /// Deletes the topic and that of its replies. That there is none is no error.
 pub(crate) fn delete(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> {
+    reach(native, config, endpoint)?;
     let admin = admin(native, endpoint)?;
     let topics = [&*config.topic, &*config.replies];
     let topics = if config.replies_given { &topics[..1] } else { &topics };
@@ -68,10 +68,23 @@ pub(crate) fn delete(native: &ClientConfig, config: &Config, endpoint: &str) -> 
     for result in results.map_err(|error| failure::error(endpoint, error))? {
         match result {
             Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {}
-            Err((_, code)) => return Err(failure::of_code(endpoint, code)),
+            Err((_, code)) => return Err(failure::of_code_lacking(endpoint, code, "DELETE")),
         }
     }
     Ok(())
+}
+
+/// Waits for a broker that answers, since what deletes does not tell why none does.
+fn reach(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> {
+    let until = Instant::now() + config.connect_timeout.mul_f64(0.9);
+    let probe = Probe::new(native, endpoint)?;
+    loop {
+        match probe.ask(config, until.saturating_duration_since(Instant::now()).min(STEP))? {
+            Err(error) if Instant::now() >= until => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+            Ok(_) => return Ok(()),
+        }
+    }
 }
 
 fn create(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> {
@@ -90,6 +103,13 @@ fn create(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> 
                 return Err(Error::invalid_endpoint(
                     "`replication` is more than the cluster has brokers",
                 ));
+            }
+            Err((_, Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
+                return Err(Error::Denied {
+                    endpoint: endpoint.to_owned(),
+                    reason: "there is no such topic, and the user lacks permission CREATE"
+                        .to_owned(),
+                });
             }
             Err((_, code)) => return Err(failure::of_code(endpoint, code)),
         }
@@ -135,7 +155,7 @@ enum Found {
 
 impl<'a> Probe<'a> {
     fn new(native: &ClientConfig, endpoint: &'a str) -> Result<Self> {
-        let client = native.create_with_context(Heard::default());
+        let client = native.create_with_context(Heard::new(endpoint));
         Ok(Self { client: client.map_err(|error| failure::error(endpoint, error))?, endpoint })
     }
 
@@ -144,22 +164,25 @@ impl<'a> Probe<'a> {
         self.client.client().fetch_cluster_id(Duration::ZERO).unwrap_or_default()
     }
 
-    fn look(&self, config: &Config, patience: Duration) -> Result<Found> {
-        let answer = self.client.client().fetch_metadata(Some(&config.topic), patience);
-        if answer.is_err() {
-            // Takes in all that it has to say, a refusal of each address of a host first.
-            self.client.poll(Duration::from_millis(50));
+    /// Asks a broker for the topic; where none answers, why that is. What a client gets over is no error yet.
+    fn ask(&self, config: &Config, patience: Duration) -> Result<Result<Metadata>> {
+        let error = match self.client.client().fetch_metadata(Some(&config.topic), patience) {
+            Ok(metadata) => return Ok(Ok(metadata)),
+            Err(error) => error,
+        };
+        // Takes in all that it has to say, a refusal of each address of a host first.
+        self.client.poll(Duration::from_millis(50));
+        match self.client.context().error() {
+            Some((refusal, true)) => Err(refusal),
+            Some((heard, false)) => Ok(Err(heard)),
+            None => Ok(Err(failure::error(self.endpoint, error))),
         }
-        let heard = *lock(&self.client.context().0);
-        let metadata = match (answer, heard) {
-            (Ok(metadata), _) => metadata,
-            (Err(_), Some(code)) if !failure::is_passing(code) && code != Code::SSL => {
-                return Err(failure::of_code(self.endpoint, code));
-            }
-            (Err(_), Some(code)) => {
-                return Ok(Found::Nobody(failure::of_code(self.endpoint, code)));
-            }
-            (Err(error), None) => return Ok(Found::Nobody(failure::error(self.endpoint, error))),
+    }
+
+    fn look(&self, config: &Config, patience: Duration) -> Result<Found> {
+        let metadata = match self.ask(config, patience)? {
+            Ok(metadata) => metadata,
+            Err(error) => return Ok(Found::Nobody(error)),
         };
         let topics = metadata.topics();
         let Some(topic) = topics.iter().find(|topic| topic.name() == config.topic) else {
@@ -170,7 +193,7 @@ impl<'a> Probe<'a> {
             Some(Code::UnknownTopicOrPartition | Code::LeaderNotAvailable) => {
                 return Ok(Found::Nothing);
             }
-            Some(code) => return Err(failure::of_code(self.endpoint, code)),
+            Some(code) => return Err(failure::of_code_lacking(self.endpoint, code, "DESCRIBE")),
         }
         let partitions = topic.partitions();
         if partitions.is_empty() || partitions.iter().any(|partition| partition.leader() < 0) {
@@ -202,29 +225,6 @@ fn same(what: impl Fn() -> String, unit: &str, found: usize, wanted: Option<i32>
         }),
         _ => Ok(()),
     }
-}
-
-/// Keeps the last thing that a client said was wrong and that tells why, and prints none of it.
-#[derive(Default)]
-struct Heard(Mutex<Option<Code>>);
-
-impl ClientContext for Heard {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
-
-    fn error(&self, error: KafkaError, _: &str) {
-        let code = error.rdkafka_error_code();
-        let mut heard = lock(&self.0);
-        // What passes may follow what tells why: another address of the host, or that all brokers are down.
-        if heard.is_none_or(failure::is_passing) {
-            *heard = code;
-        }
-    }
-}
-
-impl ProducerContext for Heard {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// Waits on this thread.

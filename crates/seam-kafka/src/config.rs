@@ -1,5 +1,6 @@
 //! The parameters of `kafka://` and `kafka+tls://`, and what an endpoint asks for.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -118,6 +119,10 @@ impl Config {
         check_tls(endpoint)?;
         let group = match endpoint.text("group") {
             _ if endpoint.flag("private") => Group::Private,
+            Some(group) if group.len() > LONGEST_GROUP => {
+                let reason = format!("`group` is longer than {LONGEST_GROUP} bytes");
+                return Err(Error::invalid_endpoint(reason));
+            }
             Some(group) => Group::Named(group.to_owned()),
             None => Group::Named(format!("seam.{topic}")),
         };
@@ -141,8 +146,8 @@ impl Config {
             group,
             from,
             declare: endpoint.text("declare") != Some("no"),
-            partitions: small(endpoint, "partitions")?,
-            replication: small(endpoint, "replication")?,
+            partitions: at_most(endpoint, "partitions", 100_000)?,
+            replication: at_most(endpoint, "replication", 10_000)?,
             settings: &[],
             replies,
             replies_given: endpoint.is_given("reply"),
@@ -263,15 +268,38 @@ pub(crate) fn native(endpoint: &Endpoint) -> Result<ClientConfig> {
     }
     for (ours, theirs) in FILES {
         if let Some(path) = endpoint.path(ours) {
-            native.set(theirs, path.to_string_lossy());
+            native.set(theirs, pem(ours, path)?);
         }
     }
     Ok(native)
 }
 
 /// Our names of files for TLS, and librdkafka's.
-const FILES: [(&str, &str); 3] =
+pub(crate) const FILES: [(&str, &str); 3] =
     [("ca", "ssl.ca.location"), ("cert", "ssl.certificate.location"), ("key", "ssl.key.location")];
+
+/// The path of a file that holds what `name` asks for, as far as can be told without OpenSSL, whose words for it
+/// help nobody.
+fn pem(name: &str, path: &Path) -> Result<String> {
+    let shown = path.display();
+    let refused = |reason: String| Err(Error::invalid_endpoint(format!("`{name}`: {reason}")));
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) => return refused(format!("cannot read {shown}: {error}")),
+    };
+    let (mark, what) = if name == "key" {
+        ("PRIVATE KEY-----", "key")
+    } else {
+        ("CERTIFICATE-----", "certificate")
+    };
+    if !text.windows(mark.len()).any(|window| window == mark.as_bytes()) {
+        return refused(format!("{shown} holds no {what} in PEM, which begins with `-----BEGIN`"));
+    }
+    match path.to_str() {
+        Some(path) => Ok(path.to_owned()),
+        None => refused(format!("librdkafka takes no path that is not UTF-8: {shown}")),
+    }
+}
 
 /// The largest payload: what librdkafka takes, with room for the rest.
 const MOST: usize = 1_000_000_000 - BESIDE;
@@ -294,10 +322,17 @@ fn default(native: &mut ClientConfig, name: &str, value: &dyn std::fmt::Display)
     }
 }
 
-fn small(endpoint: &Endpoint, name: &str) -> Result<Option<i32>> {
-    let count = endpoint.count(name).map(i32::try_from).transpose();
-    count.map_err(|_| Error::invalid_endpoint(format!("`{name}` is more than Kafka can have")))
+/// A number that the client takes up to `most`.
+fn at_most(endpoint: &Endpoint, name: &str, most: i32) -> Result<Option<i32>> {
+    let Some(count) = endpoint.count(name) else { return Ok(None) };
+    let fits = i32::try_from(count).ok().filter(|count| *count <= most);
+    let refused =
+        || Error::invalid_endpoint(format!("`{name}` is more than {most}, the most that is taken"));
+    fits.map(Some).ok_or_else(refused)
 }
+
+/// What the protocol has room for.
+const LONGEST_GROUP: usize = 32_767;
 
 /// The name of a topic, if Kafka takes it.
 pub(crate) fn topic(address: &str) -> Result<String> {
@@ -390,6 +425,9 @@ fn check_tls(endpoint: &Endpoint) -> Result<()> {
         Some((name, _)) if !tls => Err(Error::invalid_endpoint(format!(
             "`{name}` means nothing without TLS; write kafka+tls://"
         ))),
+        _ if endpoint.path("cert").is_some() != endpoint.path("key").is_some() => {
+            Err(Error::invalid_endpoint("`cert` and `key` go together: give both, or none"))
+        }
         _ => Ok(()),
     }
 }

@@ -109,7 +109,7 @@ impl KafkaConnection {
     async fn ready(&self) -> Result<Arc<Producer>> {
         let producer = self.producer()?;
         let now = self.parts.context.clock.now();
-        producer.ready(now.saturating_add(self.parts.config.connect_timeout / 2)).await;
+        producer.ready(now.saturating_add(self.parts.config.connect_timeout / 2)).await?;
         Ok(producer)
     }
 

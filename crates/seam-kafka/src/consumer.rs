@@ -1,17 +1,16 @@
 //! The way in: one client for each connection, polled, committed and dropped by a thread of its own.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{CommitMode, Consumer as _};
-use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::{self, BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use seam_core::driver::Receiver;
-use seam_core::{Clock, Datagram, Error, Event, Events, Result, Start};
+use seam_core::{Clock, Datagram, Error, Event, Events, Result, Start, Timestamp};
 
 use crate::background::{Bell, Threads, lock};
 use crate::config::{Config, Group};
@@ -21,7 +20,7 @@ use crate::rebalance::{Client, Rebalances};
 use crate::replies::{Address, CALLER, random};
 use crate::topic::Topic;
 use crate::watch::{Progress, Watch};
-use crate::{admin, failure, mapping};
+use crate::{admin, failure, headers, mapping};
 
 /// What there is to read.
 pub(crate) enum Reads {
@@ -51,6 +50,8 @@ pub(crate) struct Consumer {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) inbox: Inbox,
+    /// Whether its client is made and reads, or waits for its partitions.
+    began: bool,
     /// Whether it knows where it begins.
     pub(crate) placed: bool,
     /// Whether receivers get nothing any more.
@@ -107,9 +108,7 @@ impl Consumer {
         let member = lock(&self.state).inbox.join();
         let receiver = Box::new(Member::new(self.clone(), member));
         let begins = self.config.group == Group::Private || self.config.from != Start::Earliest;
-        if begins {
-            self.opened().await;
-        }
+        self.known(|state| if begins { state.placed } else { state.began }).await;
         match &lock(&self.state).failed {
             Some(error) => Err(error.clone()),
             None => Ok(receiver),
@@ -118,9 +117,13 @@ impl Consumer {
 
     /// Waits until it is known where it begins, or that it never will be.
     pub(crate) async fn opened(&self) {
+        self.known(|state| state.placed).await;
+    }
+
+    async fn known(&self, known: impl Fn(&State) -> bool + Send + Sync) {
         let known = || {
             let state = lock(&self.state);
-            state.placed || state.ended || state.failed.is_some()
+            known(&state) || state.ended || state.failed.is_some()
         };
         self.bell.until(known).await;
     }
@@ -170,6 +173,8 @@ impl Consumer {
             let client = client.create_with_context(Rebalances::new(self.clone()));
             let reading = client.and_then(|client: Client| {
                 self.begin(&client, partitions)?;
+                lock(&self.state).began = true;
+                self.bell.ring();
                 self.read(&client);
                 self.leave(&client);
                 Ok(())
@@ -310,7 +315,8 @@ impl Consumer {
                 let Some(datagram) = self.datagram(&message) else { return true };
                 let mut state = lock(&self.state);
                 let connected = std::mem::take(&mut state.disconnected);
-                let wakers = state.inbox.push(message.partition(), message.offset(), datagram);
+                let place = (message.partition(), message.offset());
+                let wakers = state.inbox.push(place, datagram, time(&message));
                 drop(state);
                 wakers.into_iter().for_each(Waker::wake);
                 if connected {
@@ -323,27 +329,28 @@ impl Consumer {
 
     /// What a record holds, unless it is a reply to somebody else.
     fn datagram(&self, message: &BorrowedMessage<'_>) -> Option<Datagram> {
-        let headers = message.headers();
-        let count = headers.map_or(0, BorrowedHeaders::count);
-        // rdkafka panics on a name that is not UTF-8, which any program may write; ours are, so such a header is no
-        // field, and a header of a datagram cannot have such a name.
-        let headers = (0..count).filter_map(|at| {
-            let header = catch_unwind(AssertUnwindSafe(|| headers?.try_get(at))).ok()??;
-            Some((header.key, header.value))
-        });
+        let headers = headers::headers(message);
         let asked = self.address().map(|address| address.caller.as_bytes());
-        if asked.is_some() && !headers.clone().any(|header| header == (CALLER, asked)) {
+        if asked.is_some() && !headers.contains(&(CALLER, asked)) {
             return None;
         }
-        Some(mapping::datagram(message.key(), message.payload(), headers))
+        Some(mapping::datagram(message.key(), message.payload(), headers.into_iter()))
     }
 
     /// What the client says: mostly it goes on by itself.
     pub(crate) fn hear(&self, error: KafkaError) {
         let code = error.rdkafka_error_code();
+        let private = self.config.group == Group::Private;
+        if private && code == Some(Code::GroupAuthorizationFailed) {
+            // It looks for the coordinator of its group, although it is of none, and needs no answer.
+            return;
+        }
         let ends = code.is_some_and(failure::is_final);
         let fatal = matches!(error, KafkaError::MessageConsumptionFatal(_));
-        let error = failure::error(&self.endpoint, error);
+        let error = match code {
+            Some(code) => failure::of_code_lacking(&self.endpoint, code, "READ"),
+            None => failure::error(&self.endpoint, error),
+        };
         if ends || fatal {
             return self.fail(error);
         }
@@ -395,8 +402,9 @@ impl Consumer {
         if self.config.group == Group::Private || offsets.is_empty() {
             return;
         }
-        if self.list(offsets).and_then(|list| client.commit(&list, CommitMode::Sync)).is_ok() {
-            lock(&self.state).inbox.committed(offsets);
+        match self.list(offsets).and_then(|list| client.commit(&list, CommitMode::Sync)) {
+            Ok(()) => lock(&self.state).inbox.committed(offsets),
+            Err(error) => self.hear(error),
         }
     }
 
@@ -456,3 +464,13 @@ const SHORT: Duration = Duration::from_millis(100);
 
 /// How long a broker may take to answer where nothing else can be done meanwhile.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The time of a record, by the name that Kafka has for whose it is.
+fn time(message: &BorrowedMessage<'_>) -> Option<(&'static str, Timestamp)> {
+    let (name, millis) = match message.timestamp() {
+        message::Timestamp::NotAvailable => return None,
+        message::Timestamp::CreateTime(millis) => ("CreateTime", millis),
+        message::Timestamp::LogAppendTime(millis) => ("LogAppendTime", millis),
+    };
+    Some((name, Timestamp::from_millis(millis).ok()?))
+}

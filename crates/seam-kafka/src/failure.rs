@@ -3,21 +3,60 @@
 use std::sync::Arc;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaConfRes;
 use seam_core::Error;
+
+use crate::config;
 
 /// What an error of the client comes to at `endpoint`, whose name holds no secret.
 pub(crate) fn error(endpoint: &str, error: KafkaError) -> Error {
     match &error {
-        // Its text has the value of a setting, which may be a secret.
-        KafkaError::ClientConfig(_, reason, name, _) => {
-            Error::invalid_endpoint(format!("librdkafka refuses `{name}`: {reason}"))
-        }
+        KafkaError::ClientConfig(result, reason, name, _) => setting(*result, reason, name),
         KafkaError::AdminOp(code) => of_code(endpoint, *code),
-        KafkaError::ClientCreation(reason) => Error::invalid_endpoint(reason.clone()),
+        KafkaError::ClientCreation(reason) => creation(reason),
         _ => match error.rdkafka_error_code() {
             Some(code) => of_code(endpoint, code),
             None => native(endpoint, false, error),
         },
+    }
+}
+
+/// A setting that the client does not take. Its own words may hold the value, which may be a secret.
+fn setting(result: RDKafkaConfRes, reason: &str, name: &str) -> Error {
+    let reason = match reason.split_once("allowed range ") {
+        _ if result == RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "has no such setting".to_owned(),
+        Some((_, range)) => format!("does not take this value, only {}", range.trim()),
+        None => "does not take this value".to_owned(),
+    };
+    Error::invalid_endpoint(format!(
+        "`{}{name}`: librdkafka {reason}; see its CONFIGURATION.md",
+        config::NATIVE
+    ))
+}
+
+/// Settings that do not go together. It tells names, not values.
+fn creation(reason: &str) -> Error {
+    let file = config::FILES.iter().find(|(_, theirs)| reason.starts_with(theirs));
+    Error::invalid_endpoint(match file {
+        Some(_) if reason.contains("key values mismatch") => {
+            "`key` is not the key of the certificate in `cert`".to_owned()
+        }
+        Some((ours, _)) => format!("`{ours}` is damaged, or locked by a password; give plain PEM"),
+        None => format!(
+            "librdkafka: {}",
+            reason.lines().next().unwrap_or("settings do not go together")
+        ),
+    })
+}
+
+/// What an error code comes to where the user would need `right` on the topic.
+pub(crate) fn of_code_lacking(endpoint: &str, code: Code, right: &str) -> Error {
+    match code {
+        Code::TopicAuthorizationFailed => Error::Denied {
+            endpoint: endpoint.to_owned(),
+            reason: format!("the user lacks permission {right} on the topic"),
+        },
+        _ => of_code(endpoint, code),
     }
 }
 
@@ -33,7 +72,7 @@ pub(crate) fn of_code(endpoint: &str, code: Code) -> Error {
         Code::TopicAuthorizationFailed => denied("the user lacks a permission on the topic"),
         Code::GroupAuthorizationFailed => denied("the user lacks permission READ on the group"),
         Code::ClusterAuthorizationFailed => denied(
-            "the user lacks permission CREATE or IDEMPOTENT_WRITE; `declare=no` creates nothing",
+            "the user lacks permission WRITE on the topic, or IDEMPOTENT_WRITE on the cluster",
         ),
         Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
             Error::NotFound {
@@ -53,6 +92,14 @@ pub(crate) fn of_code(endpoint: &str, code: Code) -> Error {
         Code::InvalidTimestamp => {
             rejected(endpoint, "its `time` is too far from the broker's clock")
         }
+        Code::MessageSizeTooLarge => rejected(
+            endpoint,
+            "it, or its batch, is over the topic's `max.message.bytes`; raise that, or lower `max_message` and \
+             `librdkafka.batch.size`",
+        ),
+        Code::InvalidSessionTimeout => Error::invalid_endpoint(
+            "the broker takes no group with this `librdkafka.session.timeout.ms`; leave it out",
+        ),
         Code::PolicyViolation | Code::InvalidRecord | Code::InvalidMessage => {
             rejected(endpoint, &code.to_string())
         }
@@ -111,6 +158,7 @@ pub(crate) fn is_final(code: Code) -> bool {
             | Code::ClusterAuthorizationFailed
             | Code::InconsistentGroupProtocol
             | Code::InvalidGroupId
+            | Code::InvalidSessionTimeout
             | Code::GroupMaxSizeReached
             | Code::Fatal
             | Code::Fenced

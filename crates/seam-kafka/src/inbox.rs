@@ -8,13 +8,15 @@ use std::task::Waker;
 use std::time::Duration;
 
 use seam_core::driver::{Board, Harvest, Harvester};
-use seam_core::{Datagram, Deliveries, Note, Position};
+use seam_core::{Datagram, Deliveries, Note, Position, Timestamp, Value};
 
 /// One record that was read.
 #[derive(Clone)]
 pub(crate) struct Item {
     pub(crate) offset: i64,
     pub(crate) datagram: Datagram,
+    /// What the record says of its time, and whose time that is.
+    pub(crate) time: Option<(&'static str, Timestamp)>,
     pub(crate) attempt: u32,
     /// Whether a member before us may have settled it.
     pub(crate) seen: bool,
@@ -170,7 +172,12 @@ impl Inbox {
     }
 
     /// Takes what was read. What is of no partition of ours is left out: it comes to whoever has it.
-    pub(crate) fn push(&mut self, partition: i32, offset: i64, datagram: Datagram) -> Vec<Waker> {
+    pub(crate) fn push(
+        &mut self,
+        (partition, offset): (i32, i64),
+        datagram: Datagram,
+        time: Option<(&'static str, Timestamp)>,
+    ) -> Vec<Waker> {
         let Some(partition) = self.partitions.get_mut(&partition) else { return Vec::new() };
         partition.watermark.get_or_insert(offset);
         // What a start of our own jumped over, or a compaction took out, is done.
@@ -181,7 +188,7 @@ impl Inbox {
         self.held += 1;
         self.held_bytes += datagram.view().size();
         let seen = offset < partition.seen;
-        partition.ready.push_back(Item { offset, datagram, attempt: 1, seen });
+        partition.ready.push_back(Item { offset, datagram, time, attempt: 1, seen });
         self.wakers()
     }
 
@@ -235,6 +242,7 @@ impl Inbox {
         for Slot { partition, item, .. } in &slots {
             let mut note = Note::attempt(item.attempt);
             note.position = Some(Position::Offset { partition: *partition, offset: item.offset });
+            note.native.extend(item.time.map(|(name, time)| (name.into(), Value::Time(time))));
             note.possible_duplicate = item.seen || item.attempt > 1;
             into.push_noted(item.datagram.clone(), note);
             let size = item.datagram.view().size();

@@ -41,6 +41,8 @@ mod config;
 mod connection;
 mod consumer;
 mod failure;
+mod headers;
+mod heard;
 mod inbox;
 mod mapping;
 mod member;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::ClientConfig;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use seam_core::driver::{Sender, Ticket};
@@ -43,6 +43,8 @@ pub(crate) struct Producer {
     pub(crate) connected: AtomicBool,
     /// Whether the broker has given the client the number that makes it idempotent.
     pub(crate) ready: AtomicBool,
+    /// Whether the client has given up for good.
+    dead: AtomicBool,
 }
 
 struct State {
@@ -86,6 +88,7 @@ impl Producer {
             bell: Bell::default(),
             connected: AtomicBool::new(true),
             ready: AtomicBool::new(false),
+            dead: AtomicBool::new(false),
             endpoint,
         });
         let client = config.producer(native).create_with_context(Reports::new(producer.clone()));
@@ -101,11 +104,27 @@ impl Producer {
     }
 
     /// Waits until the client can send at once, which takes it half a second, or until the clock has reached
-    /// `until`.
-    pub(crate) async fn ready(&self, until: Duration) {
-        let ready =
-            self.bell.until(|| self.ready.load(Ordering::Acquire) || lock(&self.state).closing);
-        seam_core::clock::deadline(&*self.clock, until, ready).await;
+    /// `until`. Fails where it never will.
+    pub(crate) async fn ready(&self, until: Duration) -> Result<()> {
+        let known = || {
+            let told = self.ready.load(Ordering::Acquire) || self.dead.load(Ordering::Acquire);
+            told || lock(&self.state).closing
+        };
+        seam_core::clock::deadline(&*self.clock, until, self.bell.until(known)).await;
+        match &lock(&self.state).client {
+            Some(client) if self.dead.load(Ordering::Acquire) => {
+                Err(self.failure(Some(client), Code::Fatal))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What an error code of the client comes to; one that has given up says only in `client` why.
+    fn failure(&self, client: Option<&Client>, code: Code) -> Error {
+        let cause = client.filter(|_| code == Code::Fatal);
+        let cause = cause.and_then(|client| client.client().fatal_error());
+        let code = cause.map_or(code, |(code, _)| code);
+        failure::of_code_lacking(&self.endpoint, code, "WRITE")
     }
 
     /// Waits until everything is reported, or until the clock has reached `until`.
@@ -134,6 +153,10 @@ impl Producer {
     fn run(&self, client: Arc<Client>) {
         while !lock(&self.state).closing {
             client.poll(STEP);
+            let dead = client.client().fatal_error().is_some();
+            if dead && !self.dead.swap(true, Ordering::AcqRel) {
+                self.bell.ring();
+            }
         }
         client.purge(PurgeConfig::default().queue().inflight());
         let until = Instant::now() + LAST_REPORTS;
@@ -186,7 +209,7 @@ impl Producer {
                 // Its own queue is bounded by more than our credit, so there is something to wait for.
                 Err(Code::QueueFull) if !state.outbox.is_idle() => break,
                 Err(code) => {
-                    let error = self.refusal(view, code);
+                    let error = self.refusal(&client, view, code);
                     state.outbox.admit(batch, target.lane(), Some(error));
                 }
             }
@@ -233,14 +256,22 @@ impl Producer {
     }
 
     /// Why the client did not take it.
-    fn refusal(&self, view: View<'_>, code: Code) -> Error {
+    fn refusal(&self, client: &Client, view: View<'_>, code: Code) -> Error {
         match code {
             Code::MessageSizeTooLarge => Error::TooLarge {
                 what: "datagram with key, headers and fields (bytes)",
                 size: view.size(),
                 limit: self.limit,
             },
-            other => failure::of_code(&self.endpoint, other),
+            other => self.failure(Some(client), other),
+        }
+    }
+
+    /// Why the client failed to send what it had taken.
+    pub(crate) fn broken(&self, error: KafkaError) -> Error {
+        match error.rdkafka_error_code() {
+            Some(code) => self.failure(lock(&self.state).client.as_deref(), code),
+            None => failure::error(&self.endpoint, error),
         }
     }
 

@@ -61,10 +61,7 @@ impl ProducerContext for Reports {
             Ok(message) => {
                 Ok(Position::Offset { partition: message.partition(), offset: message.offset() })
             }
-            Err((error, message)) => {
-                let error = failure::error(&self.0.endpoint, error.clone());
-                Err((fate(message), error))
-            }
+            Err((error, message)) => Err((fate(message), self.0.broken(error.clone()))),
         };
         self.0.report(number, result);
     }

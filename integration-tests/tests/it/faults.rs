@@ -4,6 +4,7 @@
 //! other time and rate is printed, and fails a case only at [`TOLERANCE`] times its figure. They are sized for
 //! every change; `SEAM_FULL=1` makes them large.
 
+mod any_datagram;
 mod byte_slicer;
 mod cancel_anywhere;
 mod cut_every_offset;
@@ -12,6 +13,7 @@ mod garbage;
 mod half_open;
 mod headers_round_trip;
 mod ledger_clean;
+mod lossless_pairs;
 mod lying_length;
 mod session_lost;
 mod session_storm;

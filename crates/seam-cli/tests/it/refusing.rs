@@ -158,3 +158,31 @@ fn a_bad_line_is_told_with_its_number() {
         assert_eq!(complaint, format!("seam: {line}\n"));
     }
 }
+
+/// What Kafka's client says of what is wrong is a page; the command says a line.
+#[cfg(feature = "kafka")]
+#[test]
+fn what_is_wrong_with_a_kafka_endpoint_is_one_line_without_secret() {
+    for (rest, code, complaint) in [
+        ("127.0.0.1:1/orders?connect_timeout=2s", 1, "nobody listens there"),
+        ("seam:hunter2@127.0.0.1:1/orders?connect_timeout=2s", 1, "nobody listens there"),
+        (
+            "b/orders?librdkafka.nonsense=hunter2",
+            2,
+            "`librdkafka.nonsense`: librdkafka has no such setting",
+        ),
+        ("b/orders?librdkafka.linger.ms=hunter2", 2, "`librdkafka.linger.ms`: librdkafka does not"),
+        ("b/orders?librdkafka.acks=hunter2", 2, "`librdkafka.acks` would break"),
+        ("b/or%20ders", 2, "Kafka takes no topic"),
+    ] {
+        let uri = format!("kafka://{rest}");
+        for command in ["send", "receive", "remove"] {
+            let said = run(&[command, &uri], b"12 apples\n");
+            let text = &said.complaint;
+            assert_eq!((text.lines().count(), said.output.as_str()), (1, ""), "{said:?}");
+            assert!(text.starts_with("seam: ") && text.contains(complaint), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+            assert_eq!(said.code, Some(code), "{command} {uri}: {text}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ fn filled(offsets: Range<i64>) -> (Inbox, u64) {
     let mut inbox = Inbox::default();
     inbox.assign([FRESH].into_iter());
     let member = inbox.join();
-    offsets.for_each(|offset| drop(inbox.push(0, offset, Datagram::new("x"))));
+    offsets.for_each(|offset| drop(inbox.push((0, offset), Datagram::new("x"), None)));
     (inbox, member)
 }
 
@@ -63,7 +63,7 @@ fn a_settlement_of_an_older_assignment_is_late_and_moves_nothing() {
     let (revoked, count) = inbox.revoke(&[0]);
     assert_eq!((revoked.len(), count), (1, 1));
     inbox.assign([FRESH].into_iter());
-    drop(inbox.push(0, 5, Datagram::new("x")));
+    drop(inbox.push((0, 5), Datagram::new("x"), None));
     taken.ack_all();
     assert_eq!(inbox.settle(&board, NOW).0, 1);
     assert_eq!(inbox.uncommitted(), [(0, 5)]);

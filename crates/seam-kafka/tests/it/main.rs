@@ -6,4 +6,7 @@
 )]
 
 mod conformance;
+mod foreign;
 mod refusals;
+mod rights;
+mod stage;

@@ -1,13 +1,13 @@
 //! E23: whatever headers hold, they arrive as they are, or are refused before anything is sent.
 
-use bytes::Bytes;
 use integration_tests::{Figures, Scale, seed};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use seam_conformance::ledger::Report;
-use seam_core::{Datagram, Error, Fate, Timestamp, Value, json};
+use seam_core::{Error, Fate, json};
 use tokio::time::timeout;
 
+use super::any_datagram::datagram;
 use super::stage::{Stage, free_address, patience};
 
 #[tokio::test]
@@ -53,80 +53,4 @@ async fn headers_round_trip() {
             .print();
         assert!(equal > count / 2 && refused > count / 50, "{equal} {refused}");
     }
-}
-
-/// One with headers of any kind; now and then with more than is taken.
-fn datagram(random: &mut StdRng) -> Datagram {
-    let mut datagram = match random.random_range(0..4) {
-        0 => Datagram::empty(),
-        1 => Datagram::new(""),
-        _ => Datagram::new(bytes(random, 100)),
-    };
-    if random.random() {
-        datagram = datagram.with_key(bytes(random, 40));
-    }
-    let many = if random.random_ratio(1, 20) { 100 } else { 8 };
-    for _ in 0..random.random_range(0..many) {
-        let name = name(random);
-        datagram = datagram.with_header(name, value(random, 0));
-    }
-    if random.random_ratio(1, 20) {
-        // About the most that headers hold, and far over.
-        let size = [16_000, 16 << 10, 64 << 10][random.random_range(0..3)];
-        datagram = datagram.with_header("large", "x".repeat(size));
-    }
-    datagram
-}
-
-fn name(random: &mut StdRng) -> String {
-    const NAMES: [&str; 10] = [
-        "a",
-        "a",
-        "",
-        "Content-Type",
-        "content-type",
-        "a\r\nb: c",
-        "\0",
-        "ledger",
-        "grüße",
-        "seam-attempt",
-    ];
-    match random.random_range(0..12) {
-        at @ 0..10 => NAMES[at].to_owned(),
-        10 => text(random, 20),
-        _ => "n".repeat(random.random_range(0..300)),
-    }
-}
-
-fn value(random: &mut StdRng, depth: u32) -> Value {
-    match random.random_range(0..if depth < 3 { 12 } else { 10 }) {
-        0 => Value::Null,
-        1 => Value::Bool(random.random()),
-        2 => Value::I64(random.random()),
-        3 => Value::U64(random.random()),
-        4 => Value::F64(f64::from_bits(random.random())),
-        5 => Value::F64(f64::from(random.random_range(-5..5))),
-        6 => Value::Text("a\r\nb\0c\u{1f4e6}\"\\".into()),
-        7 => Value::Text(text(random, 50).into()),
-        8 => Value::Bytes(bytes(random, 50)),
-        9 => {
-            Value::Time(Timestamp::from_millis(random.random_range(0..4_000_000_000_000)).unwrap())
-        }
-        10 => {
-            Value::List((0..random.random_range(0..4)).map(|_| value(random, depth + 1)).collect())
-        }
-        _ => {
-            let pairs = (0..random.random_range(0..4))
-                .map(|_| (name(random).into(), value(random, depth + 1)));
-            Value::Map(pairs.collect())
-        }
-    }
-}
-
-fn text(random: &mut StdRng, most: usize) -> String {
-    (0..random.random_range(0..most)).map(|_| random.random::<char>()).collect()
-}
-
-fn bytes(random: &mut StdRng, most: usize) -> Bytes {
-    (0..random.random_range(0..most)).map(|_| random.random::<u8>()).collect()
 }

@@ -1,0 +1,121 @@
+//! E23: what was received from one transport and is sent over another arrives as it was, over every pair, in a chain
+//! that ends where it began; or it is refused before anything is sent.
+
+use integration_tests::{Figures, Scale, seed};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use seam_conformance::ledger::Report;
+use seam_core::{Connection, Datagram, Error, Fate, Receiver, Sender, binary};
+use tokio::time::timeout;
+
+use super::any_datagram::envelope;
+use super::stage::{Stage, free_address, patience};
+
+/// A transport, open at both ends.
+struct Hop {
+    sender: Sender,
+    receiver: Receiver,
+    _server: Connection,
+    equal: u32,
+    refused: u32,
+}
+
+impl Hop {
+    async fn open(uri: &str) -> Self {
+        let registry = seam::registry();
+        let server = registry.server(uri).await.unwrap();
+        let receiver = server.receiver().await.unwrap();
+        let sender = registry.sender(uri).await.unwrap();
+        Self { sender, receiver, _server: server, equal: 0, refused: 0 }
+    }
+
+    /// What arrives of `datagram`; where it is refused, what comes back.
+    async fn pass(&mut self, datagram: Datagram) -> Datagram {
+        match timeout(patience(), self.sender.send(datagram)).await.unwrap() {
+            Ok(_) => {
+                let next = timeout(patience(), self.receiver.next()).await.unwrap();
+                let delivery = next.unwrap().unwrap();
+                let datagram = delivery.datagram().clone();
+                delivery.ack().unwrap();
+                self.equal += 1;
+                datagram
+            }
+            Err(error) => {
+                let typed = matches!(
+                    error.error(),
+                    Error::Invalid { .. }
+                        | Error::TooLarge { .. }
+                        | Error::Expired
+                        | Error::Unsupported { .. }
+                );
+                assert!(typed && error.fate() == Fate::NotSent, "{error}");
+                self.refused += 1;
+                error.into_parts().0
+            }
+        }
+    }
+}
+
+/// Sends each datagram over the transports of `walk`, one after the other, each from what the one before delivered.
+async fn walk(uris: &[String], walk: &[usize], count: u32) {
+    let (_stage, seed) = (Stage::new().await, seed());
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut hops = Vec::new();
+    for uri in uris {
+        hops.push(Hop::open(uri).await);
+    }
+    for _ in 0..count {
+        let sent = envelope(&mut random);
+        let form = form(&sent);
+        let mut datagram = sent.clone();
+        for (step, at) in walk.iter().enumerate() {
+            datagram = hops[*at].pass(datagram).await;
+            assert_eq!(datagram, sent, "step {step} of {walk:?}");
+            assert_eq!(self::form(&datagram), form, "step {step} of {walk:?}");
+        }
+    }
+    for (at, (hop, uri)) in hops.iter().zip(uris).enumerate() {
+        let passed = walk.iter().filter(|step| **step == at).count();
+        Figures::new("E23 lossless_pairs", seed, Report::default())
+            .with("over", uri.split(':').next().unwrap())
+            .with("pairs", walk.len() - 1)
+            .with("times", passed)
+            .with("equal", hop.equal)
+            .with("refused", hop.refused)
+            .print();
+        assert!(hop.equal > hop.refused && hop.refused > 0, "{} {}", hop.equal, hop.refused);
+    }
+}
+
+/// Every bit of it.
+fn form(datagram: &Datagram) -> Vec<u8> {
+    let mut form = Vec::new();
+    binary::encode(datagram.view(), &mut form);
+    form
+}
+
+fn local() -> Vec<String> {
+    vec!["memory://pairs".to_owned(), format!("tcp://{}/pairs", free_address())]
+}
+
+#[tokio::test]
+async fn lossless_pairs() {
+    walk(&local(), &[0, 1, 0], Scale::of_environment().pick(1_500, 10_000)).await;
+}
+
+#[cfg(feature = "kafka")]
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run kafka -- cargo test -p integration-tests --features kafka -- --include-ignored"]
+async fn lossless_pairs_with_kafka() {
+    let broker = std::env::var("SEAM_TEST_KAFKA_URL").expect(
+        "SEAM_TEST_KAFKA_URL is not set: start cargo by `integration-tests/brokers run kafka --`",
+    );
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let kafka = format!("kafka://{broker}/pairs-{now:x}?partitions=1");
+    let mut uris = local();
+    uris.push(kafka.clone());
+    // Each of the three follows each other one once; so both chains of three, back to where they began.
+    let count = Scale::of_environment().pick(500, 10_000);
+    walk(&uris, &[0, 1, 2, 0, 2, 1, 0], count).await;
+    seam::registry().remove(kafka.as_str()).await.unwrap();
+}
