@@ -62,6 +62,8 @@ pub struct Producer {
     pub lingers: bool,
     /// Messages without receipt at most.
     pub under_way: usize,
+    /// How long it rests after each batch of 64.
+    pub rests: Duration,
     /// Of the sizes.
     pub seed: u64,
 }
@@ -85,6 +87,7 @@ impl Producer {
             resends: true,
             lingers: false,
             under_way: 1024,
+            rests: Duration::ZERO,
             seed: 0,
         }
     }
@@ -103,6 +106,8 @@ pub struct Consumer {
     pub refill: usize,
     /// How long it works on each before it acknowledges it; zero: it acknowledges a refill at once.
     pub work: Duration,
+    /// Whether it works on each as long as chance will have it, `work` at most, so that they end in any order.
+    pub scatters: bool,
 }
 
 impl Consumer {
@@ -118,6 +123,7 @@ impl Consumer {
             name: name.into(),
             refill: 256,
             work: Duration::ZERO,
+            scatters: false,
         }
     }
 }
