@@ -32,8 +32,13 @@ pub async fn consume(
     let progress = Progress::new(say);
     let left = {
         let acting = async {
-            let mut work =
-                Work { job, ledger: &ledger, progress: &progress, begun: 0, at_it: BTreeMap::new() };
+            let mut work = Work {
+                job,
+                ledger: &ledger,
+                progress: &progress,
+                begun: 0,
+                at_it: BTreeMap::new(),
+            };
             {
                 let taking = pin!(work.take(&mut receiver));
                 if let Either::Left((ended, _)) = select(taking, pin!(stop)).await {

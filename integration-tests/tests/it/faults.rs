@@ -11,6 +11,8 @@ mod frozen_peer;
 mod garbage;
 mod half_open;
 mod headers_round_trip;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod ledger_clean;
 mod lying_length;
 mod session_lost;
