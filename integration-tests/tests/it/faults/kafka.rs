@@ -9,5 +9,6 @@ mod look;
 mod ooo_ack;
 mod pretence;
 mod queue_full;
+mod rebalance_storm;
 mod restart;
 mod slow_handler;
