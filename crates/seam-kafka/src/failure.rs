@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaConfRes;
 use seam_core::Error;
 
 /// What an error of the client comes to at `endpoint`, whose name holds no secret.
 pub(crate) fn error(endpoint: &str, error: KafkaError) -> Error {
     match &error {
-        // Its text has the value of a setting, which may be a secret.
-        KafkaError::ClientConfig(_, reason, name, _) => {
+        // Its own words quote the value of the setting, or a part of it, which may be a secret.
+        KafkaError::ClientConfig(refusal, _, name, _) => {
+            let reason = match refusal {
+                RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "it has no such setting",
+                _ => "it does not take this value",
+            };
             Error::invalid_endpoint(format!("librdkafka refuses `{name}`: {reason}"))
         }
         KafkaError::AdminOp(code) => of_code(endpoint, *code),
@@ -127,6 +132,17 @@ mod tests {
         assert!(of_code("kafka://b/t", Code::AllBrokersDown).is_retryable());
         let denied = of_code("kafka://b/t", Code::Authentication);
         assert!(matches!(denied, Error::Denied { .. }) && !denied.is_retryable());
+    }
+
+    #[test]
+    fn a_setting_that_is_refused_is_named_without_its_value() {
+        for (name, reason) in [("debug", "does not take this value"), ("none", "no such setting")] {
+            let mut config = rdkafka::ClientConfig::new();
+            let native = config.set(name, "hunter2").create_native_config();
+            let text = error("kafka://b/t", native.map(drop).unwrap_err()).to_string();
+            assert!(text.contains(name) && text.contains(reason), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
     }
 
     #[test]
