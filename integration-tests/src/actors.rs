@@ -5,6 +5,7 @@
 //! JSON each, and stops gracefully on SIGTERM or when its standard input ends.
 
 mod books;
+mod confess;
 mod consumer;
 mod echo;
 mod producer;
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 pub use books::Books;
+pub use confess::confess;
 pub use consumer::consume;
 pub use echo::{ask, echo};
 pub use producer::produce;
@@ -37,6 +39,8 @@ pub enum Role {
     Echo(std::net::SocketAddr),
     /// Sends each line of standard input to this address, and says the line that comes back.
     Ask(std::net::SocketAddr),
+    /// Opens each of these URIs, and tells everything that there is to tell, traced at the finest level.
+    Confess(Vec<String>),
 }
 
 /// Sends numbered messages until each has its receipt.

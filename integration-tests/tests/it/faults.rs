@@ -15,6 +15,7 @@ mod headers_round_trip;
 mod kafka;
 mod ledger_clean;
 mod lying_length;
+mod secrets_grep;
 mod session_lost;
 mod session_storm;
 mod shutdown_in_flight;

@@ -11,4 +11,5 @@ mod pretence;
 mod queue_full;
 mod rebalance_storm;
 mod restart;
+mod secrets;
 mod slow_handler;
