@@ -157,7 +157,10 @@ native_bring() {
         await "$name"
         echo "$name $(ask version "$name") is up on 127.0.0.1:$(port "$name")"
     else
-        ask install "$name"
+        ( # another folder may share the programs
+            flock 7
+            ask install "$name"
+        ) 7>"$programs/.${name%%[0-9]}.lock"
         ask start "$name"
         await "$name"
         echo "$name $(ask version "$name") up on 127.0.0.1:$(port "$name") in $(seconds_since "$since") s"
@@ -266,6 +269,7 @@ print_env() {
     local command=$root/integration-tests/brokers
     echo "export SEAM_TEST_BROKERS=${command@Q}"
     echo "export SEAM_BROKERS_DIR=${data@Q}"
+    echo "export SEAM_BROKERS_PROGRAMS=${programs@Q}"
     [[ -z ${SEAM_BROKERS_RABBITMQ:-} ]] || echo "export SEAM_BROKERS_RABBITMQ=${SEAM_BROKERS_RABBITMQ@Q}"
     [[ -z ${SEAM_BROKERS_MANAGEMENT:-} ]] || echo "export SEAM_BROKERS_MANAGEMENT=${SEAM_BROKERS_MANAGEMENT@Q}"
     [[ -s $certs/ca.pem ]] || return 0

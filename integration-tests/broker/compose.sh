@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The same brokers in the containers of docker-compose.yml, in a project and on ports of this checkout's own.
+# The same brokers in the containers of docker-compose.yml, in a project and on ports of this folder's own.
 
 compose() {
     env COMPOSE_PROFILES='*' \
@@ -12,7 +12,7 @@ compose() {
         SEAM_SQS_PORT="$(port sqs)" \
         SEAM_NSQ_PORTS="$(port nsq)-$(port nsq_https)" \
         SEAM_NSQLOOKUPD_PORTS="$(port lookupd)-$(port lookupd_http)" \
-        docker compose --project-name "seam-$checkout" --file "$root/docker-compose.yml" "$@" 9>&-
+        docker compose --project-name "seam-$(cksum <<<"$data" | cut -d' ' -f1)" --file "$root/docker-compose.yml" "$@" 9>&-
 }
 
 compose_answers() { has docker && timeout 5 docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; }

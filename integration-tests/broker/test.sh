@@ -9,6 +9,7 @@ data=${SEAM_BROKERS_DIR:-${CARGO_TARGET_DIR:-$here/../../target}/brokers/$checko
 mkdir -p "$data"
 data=$(cd "$data" && pwd)
 export SEAM_BROKERS_WITH=native # the other one is Docker's
+unset SEAM_BROKERS_PROGRAMS
 all=(kafka rabbitmq sqs nsq) scratch=$(mktemp -d) failures=0
 
 check() { # check WORDS COMMAND...: tells whether it held
@@ -67,9 +68,11 @@ dies() { "$brokers" kill "$1" && ends_with 1 "$brokers" status && "$brokers" up 
 second_checkout() {
     mkdir -p "$scratch/second/integration-tests" "$scratch/data"
     cp -r "$here" "$here/../brokers" "$scratch/second/integration-tests/"
-    ln -sfn "$data/programs" "$scratch/data/programs"
 }
-second() { SEAM_BROKERS_DIR=$scratch/data SEAM_BROKERS_PORT_BASE='' "$scratch/second/integration-tests/brokers" "$@"; }
+second() {
+    SEAM_BROKERS_DIR=$scratch/data SEAM_BROKERS_PROGRAMS=$data/programs SEAM_BROKERS_PORT_BASE='' \
+        "$scratch/second/integration-tests/brokers" "$@"
+}
 beside() { second up && [[ $(<"$scratch/data/base") != "$(<"$data/base")" ]] && "$brokers" status && second status; }
 
 # As Ctrl-C at a terminal does: the signal goes to the group in the foreground. `up` then ends with 130.

@@ -5,6 +5,7 @@
 //! JSON each, and stops gracefully on SIGTERM or when its standard input ends.
 
 mod books;
+mod confess;
 mod consumer;
 mod echo;
 mod producer;
@@ -20,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
 pub use books::Books;
+pub use confess::confess;
 pub use consumer::consume;
 pub use echo::{ask, echo};
 pub use producer::produce;
@@ -37,6 +39,8 @@ pub enum Role {
     Echo(std::net::SocketAddr),
     /// Sends each line of standard input to this address, and says the line that comes back.
     Ask(std::net::SocketAddr),
+    /// Opens each of these URIs, and tells everything that there is to tell, traced at the finest level.
+    Confess(Vec<String>),
 }
 
 /// Sends numbered messages until each has its receipt.
@@ -62,6 +66,8 @@ pub struct Producer {
     pub lingers: bool,
     /// Messages without receipt at most.
     pub under_way: usize,
+    /// How long it rests after each batch of 64.
+    pub rests: Duration,
     /// Of the sizes.
     pub seed: u64,
 }
@@ -85,6 +91,7 @@ impl Producer {
             resends: true,
             lingers: false,
             under_way: 1024,
+            rests: Duration::ZERO,
             seed: 0,
         }
     }
@@ -103,6 +110,8 @@ pub struct Consumer {
     pub refill: usize,
     /// How long it works on each before it acknowledges it; zero: it acknowledges a refill at once.
     pub work: Duration,
+    /// Whether it works on each as long as chance will have it, `work` at most, so that they end in any order.
+    pub scatters: bool,
 }
 
 impl Consumer {
@@ -118,6 +127,7 @@ impl Consumer {
             name: name.into(),
             refill: 256,
             work: Duration::ZERO,
+            scatters: false,
         }
     }
 }

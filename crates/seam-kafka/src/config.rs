@@ -252,6 +252,8 @@ pub(crate) fn native(endpoint: &Endpoint) -> Result<ClientConfig> {
     for (name, value) in endpoint.native() {
         native.set(name, value);
     }
+    // A broker that is back is found within a second; librdkafka's ten are most of an outage.
+    default(&mut native, "reconnect.backoff.max.ms", &"1000");
     let password = endpoint.load_password()?;
     let tls = endpoint.scheme() == "kafka+tls";
     if let (Some(user), Some(password)) = (endpoint.user(), &password) {

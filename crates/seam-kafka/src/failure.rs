@@ -178,6 +178,17 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_is_refused_is_named_without_its_value() {
+        for (name, reason) in [("debug", "does not take this value"), ("none", "no such setting")] {
+            let mut config = rdkafka::ClientConfig::new();
+            let native = config.set(name, "hunter2").create_native_config();
+            let text = error("kafka://b/t", native.map(drop).unwrap_err()).to_string();
+            assert!(text.contains(name) && text.contains(reason), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
     fn an_error_has_one_line() {
         for code in [Code::AllBrokersDown, Code::SSL, Code::Fatal, Code::InvalidTimestamp] {
             assert_eq!(of_code("kafka://b/t", code).to_string().lines().count(), 1);

@@ -1,12 +1,13 @@
 //! An actor that receives.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::join;
+use rand::RngExt;
 use seam_conformance::ledger::{Ledger, Stamp};
 use seam_core::{Deliveries, Delivery, Error, Receiver, Registry};
 use tokio::time::{Instant, sleep_until};
@@ -31,8 +32,13 @@ pub async fn consume(
     let progress = Progress::new(say);
     let left = {
         let acting = async {
-            let mut work =
-                Work { job, ledger: &ledger, progress: &progress, at_it: VecDeque::new() };
+            let mut work = Work {
+                job,
+                ledger: &ledger,
+                progress: &progress,
+                begun: 0,
+                at_it: BTreeMap::new(),
+            };
             {
                 let taking = pin!(work.take(&mut receiver));
                 if let Either::Left((ended, _)) = select(taking, pin!(stop)).await {
@@ -60,15 +66,17 @@ struct Work<'a, F> {
     job: &'a Consumer,
     ledger: &'a Ledger,
     progress: &'a Progress<F>,
-    /// What it works on, and until when.
-    at_it: VecDeque<(Instant, Delivery, Option<Stamp>)>,
+    /// Deliveries that it has ever begun to work on.
+    begun: u64,
+    /// What it works on, by until when and by when it was begun.
+    at_it: BTreeMap<(Instant, u64), (Delivery, Option<Stamp>)>,
 }
 
 impl<F: FnMut(&Said)> Work<'_, F> {
     async fn take(&mut self, receiver: &mut Receiver) -> Result<(), Error> {
         let mut deliveries = Deliveries::new();
         loop {
-            let due = self.at_it.front().map(|(due, ..)| *due);
+            let due = self.at_it.keys().next().map(|(due, _)| *due);
             let more = match due {
                 None => receiver.receive(self.job.refill, &mut deliveries).await?,
                 Some(due) => {
@@ -87,7 +95,7 @@ impl<F: FnMut(&Said)> Work<'_, F> {
             }
             match self.job.work {
                 Duration::ZERO => self.settle_all(&mut deliveries),
-                work => self.begin_all(&mut deliveries, Instant::now() + work),
+                work => self.begin_all(&mut deliveries, work),
             }
         }
     }
@@ -103,18 +111,25 @@ impl<F: FnMut(&Said)> Work<'_, F> {
         settled.iter().for_each(|stamp| self.ledger.settled(stamp));
     }
 
-    fn begin_all(&mut self, deliveries: &mut Deliveries, due: Instant) {
+    fn begin_all(&mut self, deliveries: &mut Deliveries, work: Duration) {
+        let now = Instant::now();
         while let Some(lent) = deliveries.lend() {
             let stamp = self.ledger.delivered(lent.view(), lent.note());
-            self.at_it.push_back((due, lent.take(), stamp));
+            let part = if self.job.scatters { rand::rng().random_range(0.0..1.0) } else { 1.0 };
+            self.begun += 1;
+            self.at_it.insert((now + work.mul_f64(part), self.begun), (lent.take(), stamp));
         }
     }
 
     fn finish_one(&mut self) {
-        let Some((_, delivery, stamp)) = self.at_it.pop_front() else { return };
+        let Some((_, (delivery, stamp))) = self.at_it.pop_first() else { return };
         // One that was revoked comes again.
+        if !delivery.is_current() {
+            return;
+        }
+        // Into the books first: whatever is acknowledged is in them, whenever this process is killed.
+        stamp.iter().for_each(|stamp| self.ledger.settled(stamp));
         if delivery.ack().is_ok() {
-            stamp.iter().for_each(|stamp| self.ledger.settled(stamp));
             self.progress.add(1);
         }
     }

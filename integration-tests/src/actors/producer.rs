@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use seam_conformance::ledger::{Ledger, Outcome, Stamp};
 use seam_core::{Batch, Connection, Error, Receipts, Registry, Sender, Ticket};
 use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use super::{Books, DRAIN, Failure, Producer, Progress, Said, Summary};
 
@@ -163,6 +164,9 @@ impl<F: FnMut(&Said)> Work<'_, F> {
         };
         self.under_way += stamps.len();
         self.open.push_back((ticket, stamps));
+        if !self.job.rests.is_zero() {
+            sleep(self.job.rests).await;
+        }
         Ok(())
     }
 

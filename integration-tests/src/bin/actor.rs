@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
-use integration_tests::actors::{Failure, Role, Said, ask, consume, echo, produce};
+use integration_tests::actors::{Failure, Role, Said, ask, confess, consume, echo, produce};
 use tokio::io::{AsyncReadExt, stdin};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::filter::LevelFilter;
 
 fn main() -> Result<(), Failure> {
     let role = std::env::args().nth(1).ok_or("actor: needs its role, in JSON")?;
@@ -27,6 +28,13 @@ async fn play(role: Role) -> Result<(), Failure> {
         }
         Role::Echo(address) => echo(address, |address| println!("{address}")).await?,
         Role::Ask(address) => ask(address).await?,
+        Role::Confess(uris) => {
+            tracing_subscriber::fmt()
+                .with_writer(std::io::stderr)
+                .with_max_level(LevelFilter::TRACE)
+                .init();
+            confess(&registry, &uris, |said| println!("{said}")).await;
+        }
     }
     Ok(())
 }

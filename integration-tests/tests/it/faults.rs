@@ -12,9 +12,12 @@ mod frozen_peer;
 mod garbage;
 mod half_open;
 mod headers_round_trip;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod ledger_clean;
 mod lossless_pairs;
 mod lying_length;
+mod secrets_grep;
 mod session_lost;
 mod session_storm;
 mod shutdown_in_flight;

@@ -54,6 +54,16 @@ fn a_native_setting_never_shows_its_value() {
 }
 
 #[test]
+fn a_broker_that_is_back_is_looked_for_within_a_second() {
+    let setting = |uri: &str| {
+        let endpoint = Endpoint::resolve(&uri.parse().unwrap(), &SCHEMES[0]).unwrap();
+        native(&endpoint).unwrap().get("reconnect.backoff.max.ms").unwrap().to_owned()
+    };
+    assert_eq!(setting("kafka://b/orders"), "1000");
+    assert_eq!(setting("kafka://b/orders?librdkafka.reconnect.backoff.max.ms=50"), "50");
+}
+
+#[test]
 fn names_that_kafka_forbids_are_refused() {
     check_refused("kafka://b/or%20ders", "holds more than letters");
     check_refused("kafka://b/..", "is `.` or `..`");

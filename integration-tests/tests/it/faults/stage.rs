@@ -71,6 +71,19 @@ impl Stage {
         Books::new(self.folder()).check().unwrap()
     }
 
+    /// Waits until all that has a receipt was delivered, and all that was delivered settled.
+    pub(super) async fn settled(&self) {
+        let until = Instant::now() + patience();
+        loop {
+            let report = self.check();
+            if (report.lost, report.unsettled) == (0, 0) {
+                return;
+            }
+            assert!(Instant::now() < until, "{report}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     fn complaints(&self) -> std::path::PathBuf {
         self.folder.path().join("complaints.txt")
     }

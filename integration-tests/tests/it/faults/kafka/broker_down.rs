@@ -1,0 +1,151 @@
+//! E32: brokers go, answer late or wrongly, and come back.
+
+use std::time::{Duration, Instant};
+
+use integration_tests::{Figures, Scale, seed};
+use rdkafka::mocking::MockCoordinator;
+use rdkafka::types::RDKafkaApiKey as Kind;
+use rdkafka::types::RDKafkaRespErr as Code;
+use seam_conformance::ledger::Report;
+use tokio::time::sleep;
+
+use super::super::TOLERANCE;
+use super::super::stage::{Player, Stage, patience};
+use super::cluster::Cluster;
+use super::pretence::{ALL, BROKERS, fail_requests, pretend};
+
+const PARTITIONS: i32 = 12;
+/// Until something is settled again, from when the broker is back.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// What comes back is none of these cases' business, so nothing does: all that is under way waits.
+const WAIT: &str = "send_timeout=10m";
+/// What may come twice of a broker of pretence, which forgets what it had: what one producer has under way.
+const UNDER_WAY: u64 = 256;
+
+#[tokio::test]
+async fn kafka_broker_down_in_pretence() {
+    let (stage, seed) = (Stage::new().await, seed());
+    let messages = Scale::of_environment().pick(20_000, 200_000);
+    let down = Scale::of_environment().pick(Duration::from_secs(3), Duration::from_secs(20));
+    let (cluster, uri) = pretend(PARTITIONS);
+    let load = Load::start(&stage, &format!("{uri}&{WAIT}"), messages).await;
+
+    load.goes_on(1).await;
+    cluster.broker_down(ALL).unwrap();
+    sleep(down).await;
+    cluster.broker_up(ALL).unwrap();
+    let recovery = load.recovery().await;
+    load.goes_on(1).await;
+    cluster.broker_round_trip_time(ALL, Duration::from_millis(500)).unwrap();
+    load.goes_on(1).await;
+    cluster.broker_round_trip_time(ALL, Duration::ZERO).unwrap();
+    load.goes_on(1).await;
+    let [left, timed_out, few, cut] = [
+        Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        Code::RD_KAFKA_RESP_ERR__TRANSPORT,
+    ];
+    fail_requests(&cluster, &[Kind::Produce], &[left, cut, few, timed_out, cut, left]);
+    fail_requests(&cluster, &[Kind::Fetch], &[left, cut, cut]);
+    let moved = Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+    fail_requests(&cluster, &[Kind::OffsetCommit, Kind::Heartbeat], &[moved, cut]);
+    load.goes_on(2).await;
+    for broker in 1..=BROKERS {
+        cluster.coordinator(MockCoordinator::Group("seam.load".into()), broker).unwrap();
+        let leader = broker % BROKERS + 1;
+        (0..PARTITIONS).for_each(|at| cluster.partition_leader("load", at, Some(leader)).unwrap());
+        load.goes_on(1).await;
+    }
+
+    let (report, gap) = load.finish(&stage).await;
+    let figures = Figures::new("E32 kafka_broker_down in pretence", seed, report);
+    figures.with_recovery(recovery).with("gap", gap).with("sent", report.sent).print();
+    assert_eq!((report.lost, report.reordered, report.unexpected), (0, 0, 0), "{report}");
+    assert!(report.duplicated <= UNDER_WAY, "{report}");
+    assert!(recovery <= RECOVERY * TOLERANCE, "{recovery:?}");
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run kafka -- cargo test --workspace --all-features -- --include-ignored"]
+async fn kafka_broker_down() {
+    let (stage, seed, cluster) = (Stage::new().await, seed(), Cluster::own().await);
+    let messages = Scale::of_environment().pick(20_000, 200_000);
+    let down = Scale::of_environment().pick(Duration::from_secs(1), Duration::from_secs(20));
+    let uri = format!("kafka://{}/load-e32?partitions={PARTITIONS}&{WAIT}", cluster.url());
+    let load = Load::start(&stage, &uri, messages).await;
+    let mut slowest = Duration::ZERO;
+    for _ in 0..2 {
+        load.goes_on(1).await;
+        cluster.kill("kafka").await;
+        sleep(down).await;
+        cluster.up("kafka").await;
+        slowest = slowest.max(load.recovery().await);
+    }
+    load.goes_on(1).await;
+    cluster.freeze("kafka").await;
+    sleep(down).await;
+    cluster.thaw("kafka").await;
+    slowest = slowest.max(load.recovery().await);
+
+    let (report, gap) = load.finish(&stage).await;
+    let figures = Figures::new("E32 kafka_broker_down", seed, report);
+    figures.with_recovery(slowest).with("gap", gap).with("sent", report.sent).print();
+    seam::registry().remove(uri.as_str()).await.unwrap();
+    report.assert_clean();
+    assert_eq!(report.duplicated, 0, "{report}");
+    assert!(slowest <= RECOVERY * TOLERANCE, "{slowest:?}");
+}
+
+/// A producer and a consumer at work until everything has happened.
+pub(super) struct Load {
+    producer: Player,
+    consumer: Player,
+    at_least: u64,
+}
+
+impl Load {
+    /// Starts both; so many messages at least will be sent.
+    pub(super) async fn start(stage: &Stage, uri: &str, at_least: u64) -> Self {
+        let consumer = stage.consume(stage.consumer(uri, "ben")).await;
+        let mut producer = stage.producer(uri, "anna", u64::MAX);
+        producer.rests = Duration::from_millis(10);
+        producer.under_way = usize::try_from(UNDER_WAY).unwrap();
+        let producer = stage.produce(producer).await;
+        consumer.until(patience(), |heard| heard.at > 0).await;
+        Self { producer, consumer, at_least }
+    }
+
+    /// Waits until so many more tenths of all messages have their receipt.
+    pub(super) async fn goes_on(&self, tenths: u64) {
+        let goal = self.producer.heard().at + self.at_least / 10 * tenths;
+        self.producer.until(patience(), |heard| heard.at >= goal).await;
+    }
+
+    /// How long it takes from now until everything that may be under way has its receipt, and as much was settled.
+    pub(super) async fn recovery(&self) -> Duration {
+        let since = Instant::now();
+        let (sent, settled) = (self.producer.heard().at, self.consumer.heard().at);
+        self.producer.until(patience(), |heard| heard.at > sent + UNDER_WAY).await;
+        self.consumer.until(patience(), |heard| heard.at > settled + UNDER_WAY).await;
+        since.elapsed()
+    }
+
+    /// Waits until enough was sent, and all of it settled; what the books come to, and for how long nothing was
+    /// received.
+    pub(super) async fn finish(self, stage: &Stage) -> (Report, String) {
+        self.producer.until(patience(), |heard| heard.at >= self.at_least).await;
+        let sent = self.producer.stop().await;
+        assert_eq!(sent.summary.left, 0);
+        let nearly = sent.summary.messages.saturating_sub(STEP);
+        self.consumer.until(patience(), |heard| heard.at >= nearly).await;
+        stage.settled().await;
+        let received = self.consumer.stop().await;
+        let report = stage.check();
+        assert_eq!(report.acknowledged, report.sent, "every send has its answer");
+        (report, format!("{:.1} s", received.summary.longest_silence))
+    }
+}
+
+/// After how many messages an actor says how far it is.
+const STEP: u64 = 100;
