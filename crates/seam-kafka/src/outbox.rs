@@ -1,21 +1,29 @@
 //! What was admitted, until its fate is known: one for each producer. No client is touched here.
+//!
+//! Datagrams are kept in the stretches in which they were admitted, with a few bytes for each that say what became of
+//! it. Only what fails costs more.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::task::Waker;
 
 use bytes::Bytes;
 use seam_core::driver::Ticket;
-use seam_core::{Batch, Confirmation, Datagram, Error, Fate, Position, Receipts, SendError};
+use seam_core::{Batch, Confirmation, Datagrams, Error, Fate, Position, Receipts, SendError, View};
 
 /// The datagrams of one producer, by the numbers of their admission.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    /// The number of the first entry.
-    first: u64,
-    entries: VecDeque<Entry>,
+    stretches: VecDeque<Stretch>,
+    /// The number that the next datagram gets.
+    next: u64,
+    /// Where the last one was found that was looked for: reports come in order, mostly.
+    hint: usize,
     /// What the client has and has not reported.
     in_flight: usize,
     in_flight_bytes: usize,
+    /// What the last stretch that ended was kept in.
+    spare: Option<(Datagrams, Vec<Slot>)>,
 }
 
 /// What shares the fate of a key: what is sent to the topic, and replies in each partition.
@@ -35,26 +43,54 @@ impl Lane {
     }
 }
 
-struct Entry {
+/// Datagrams that were admitted one behind the other.
+struct Stretch {
+    first: u64,
     lane: Lane,
-    /// Kept until it is stored or taken.
-    datagram: Datagram,
-    size: usize,
-    outcome: Outcome,
-    /// Whether the client will still report it.
-    reported: bool,
-    /// Whoever waits for this one.
-    waker: Option<Waker>,
+    /// Kept until all are stored, or their tickets have the answer.
+    datagrams: Datagrams,
+    slots: Vec<Slot>,
+    /// How many are open, how many the client will still report, and how many nobody has been told of.
+    open: usize,
+    unreported: usize,
+    unanswered: usize,
+    /// Why those failed that did, by place.
+    failures: BTreeMap<usize, (Fate, Error)>,
+    /// Whoever waits for one of them, by place.
+    wakers: Vec<(usize, Waker)>,
 }
 
+/// What became of one datagram.
+struct Slot {
+    outcome: Outcome,
+    /// Whether the client has reported it, or will not.
+    reported: bool,
+    /// Where it is, if it is stored.
+    partition: i32,
+    offset: i64,
+    /// As credit counts it, in bytes.
+    size: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Open,
-    Stored(Position),
-    Failed(Fate, Error),
+    Stored,
+    Failed,
     /// Its ticket has the answer.
     Taken,
     /// Nobody will ask.
     Forgotten,
+}
+
+/// What the client did with a datagram.
+pub(crate) enum Made {
+    /// It has it, and will report it.
+    Taken,
+    /// It does not take it.
+    Refused(Error),
+    /// It has no room now.
+    Full,
 }
 
 /// What a report has to be told of, without any lock.
@@ -64,15 +100,29 @@ pub(crate) struct Told {
     pub(crate) forgotten: u64,
 }
 
+/// What a producer may have under way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credit {
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+/// Up to so many datagrams join the stretch before them, while that has no more than [`LONG`].
+const SHORT: usize = 16;
+const LONG: usize = 256;
+
 impl Outbox {
-    /// The number that the next datagram gets.
-    pub(crate) fn next(&self) -> u64 {
-        self.first + u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
+    /// Whether there is credit for one more; one always fits.
+    pub(crate) fn has_room(&self, credit: Credit) -> bool {
+        self.in_flight < credit.count
+            && (self.in_flight == 0 || self.in_flight_bytes < credit.bytes)
     }
 
-    /// Whether there is credit for one more; one always fits.
-    pub(crate) fn has_room(&self, credit: usize, bytes: usize) -> bool {
-        self.in_flight < credit && (self.in_flight == 0 || self.in_flight_bytes < bytes)
+    /// Whether there is room for a good part of the credit, so that calling somebody pays.
+    pub(crate) fn has_much_room(&self, Credit { count, bytes }: Credit) -> bool {
+        self.in_flight == 0
+            || (self.in_flight <= (count - count.div_ceil(4))
+                && self.in_flight_bytes <= bytes / 4 * 3)
     }
 
     /// Whether the client has reported everything.
@@ -80,21 +130,65 @@ impl Outbox {
         self.in_flight == 0
     }
 
-    /// Takes over the front of `batch`: in the client's hands, or refused before that.
-    pub(crate) fn admit(&mut self, batch: &mut Batch, lane: Lane, refused: Option<Error>) {
-        let number = self.next();
-        let Some(datagram) = batch.admit(1, number).next() else { return };
-        let size = datagram.view().size();
-        let reported = refused.is_some();
-        if !reported {
-            self.in_flight += 1;
-            self.in_flight_bytes += size;
+    /// Gives the client what is in `batch`, in order, while there is `credit` and it has room. `give` is told each
+    /// datagram and the number by which it is to be reported.
+    pub(crate) fn admit(
+        &mut self,
+        batch: &mut Batch,
+        lane: Lane,
+        credit: Credit,
+        mut give: impl FnMut(View<'_>, u64) -> Made,
+    ) {
+        let (datagrams, mut slots) = self.spare.take().unwrap_or_default();
+        let mut failures = BTreeMap::new();
+        let mut next = self.next;
+        for view in batch.views() {
+            if !self.has_room(credit) {
+                break;
+            }
+            let size = view.size();
+            match give(view, next) {
+                Made::Taken => {
+                    self.in_flight += 1;
+                    self.in_flight_bytes += size;
+                    slots.push(Slot::open(size));
+                }
+                Made::Full => break,
+                Made::Refused(error) => {
+                    failures.insert(slots.len(), (Fate::NotSent, lane.blame(error)));
+                    slots.push(Slot {
+                        outcome: Outcome::Failed,
+                        reported: true,
+                        ..Slot::open(size)
+                    });
+                }
+            }
+            next += 1;
         }
-        let outcome = match refused {
-            Some(error) => Outcome::Failed(Fate::NotSent, lane.blame(error)),
-            None => Outcome::Open,
-        };
-        self.entries.push_back(Entry { lane, datagram, size, outcome, reported, waker: None });
+        if slots.is_empty() {
+            self.spare = Some((datagrams, slots));
+            return;
+        }
+        let first = std::mem::replace(&mut self.next, next);
+        self.keep(batch, Stretch::new(first, lane, datagrams, slots, failures));
+    }
+
+    /// Takes the datagrams of `new` over from `batch`.
+    fn keep(&mut self, batch: &mut Batch, mut new: Stretch) {
+        let count = new.slots.len();
+        match self.stretches.back_mut().filter(|last| last.may_grow(&new)) {
+            Some(last) => {
+                for datagram in batch.admit(count, new.first) {
+                    last.datagrams.push(datagram);
+                }
+                last.grow(&mut new);
+                self.spare = Some((new.datagrams, new.slots));
+            }
+            None => {
+                batch.admit_into(count, new.first, &mut new.datagrams);
+                self.stretches.push_back(new);
+            }
+        }
     }
 
     /// Notes what the client says of one datagram. Where it failed, all that is open behind it under the same key
@@ -102,30 +196,34 @@ impl Outbox {
     pub(crate) fn report(
         &mut self,
         number: u64,
-        result: Result<Position, (Fate, Error)>,
+        result: Result<(i32, i64), (Fate, Error)>,
         told: &mut Told,
     ) {
-        let Some(entry) = self.entry(number).filter(|entry| !entry.reported) else { return };
-        entry.reported = true;
-        let size = entry.size;
-        let failed = match (result, &entry.outcome) {
-            (Ok(position), Outcome::Open) => {
-                entry.outcome = Outcome::Stored(position);
-                entry.datagram = Datagram::default();
+        let Some((stretch, place)) = self.find(number) else { return };
+        let slot = &mut stretch.slots[place];
+        if std::mem::replace(&mut slot.reported, true) {
+            return;
+        }
+        let (size, outcome) = (slot.size, slot.outcome);
+        stretch.unreported -= 1;
+        let failed = match (result, outcome) {
+            (Ok((partition, offset)), Outcome::Open) => {
+                (slot.partition, slot.offset) = (partition, offset);
+                stretch.close(place, Outcome::Stored, told);
                 None
             }
             (Err((fate, error)), Outcome::Open) => {
-                let error = entry.lane.blame(error);
-                entry.outcome = Outcome::Failed(fate, error.clone());
-                Some((key_of(entry), error))
+                let error = stretch.lane.blame(error);
+                stretch.fail(place, fate, error.clone(), told);
+                Some((stretch.key(place), error))
             }
             (Err((_, error)), Outcome::Forgotten) => {
                 told.forgotten += 1;
-                Some((key_of(entry), error))
+                Some((stretch.key(place), error))
             }
             _ => None,
         };
-        told.wakers.extend(entry.waker.take());
+        stretch.release();
         self.in_flight -= 1;
         self.in_flight_bytes -= size;
         if let Some((key, error)) = failed {
@@ -136,16 +234,33 @@ impl Outbox {
 
     /// The first of `ticket` that is open, from its datagram number `from` on, counted from 0.
     pub(crate) fn first_open(&self, ticket: &Ticket, from: usize) -> Option<(usize, u64)> {
-        let numbers = ticket.ranges().flat_map(|(first, count)| first..first + u64::from(count));
-        let mut numbers = numbers.enumerate().skip(from);
-        numbers.find(|(_, number)| {
-            self.look(*number).is_some_and(|entry| matches!(entry.outcome, Outcome::Open))
-        })
+        let mut before = 0;
+        for (first, count) in ticket.ranges() {
+            let end = first + u64::from(count);
+            let skipped = from.saturating_sub(before);
+            let mut number = first + to_u64(skipped);
+            while number < end
+                && let Some((stretch, place)) = self.look(number)
+            {
+                let upto = end.min(stretch.end());
+                if stretch.open > 0
+                    && let Some(open) = stretch.first_open(place..stretch.place(upto))
+                {
+                    let number = stretch.first + to_u64(open);
+                    return Some((before + to_usize(number - first), number));
+                }
+                number = upto;
+            }
+            before += to_usize(u64::from(count));
+        }
+        None
     }
 
     pub(crate) fn wait(&mut self, number: u64, waker: &Waker) {
-        if let Some(entry) = self.entry(number) {
-            entry.waker = Some(waker.clone());
+        let Some((stretch, place)) = self.find(number) else { return };
+        match stretch.wakers.iter_mut().find(|(at, _)| *at == place) {
+            Some((_, known)) => known.clone_from(waker),
+            None => stretch.wakers.push((place, waker.clone())),
         }
     }
 
@@ -155,20 +270,23 @@ impl Outbox {
         let (mut withdrawn, mut earliest) = (HashSet::new(), None);
         let numbers = ticket.ranges().flat_map(|(first, count)| first..first + u64::from(count));
         for (index, number) in (0_u32..).zip(numbers) {
-            let Some(entry) = self.entry(number) else { continue };
-            match std::mem::replace(&mut entry.outcome, Outcome::Taken) {
-                Outcome::Stored(position) => receipts.place(index, position),
-                Outcome::Failed(fate, error) => {
-                    let datagram = std::mem::take(&mut entry.datagram);
+            let Some((stretch, place)) = self.find(number) else { continue };
+            match stretch.answer(place, Outcome::Taken) {
+                Outcome::Stored => receipts.place(index, stretch.slots[place].position()),
+                Outcome::Failed => {
+                    let (fate, error) = stretch
+                        .failures
+                        .remove(&place)
+                        .unwrap_or((Fate::MaybeSent, Error::Withdrawn));
+                    let datagram = stretch.datagrams.datagram(place);
                     receipts.fail(index, SendError::new(datagram, fate, error));
                 }
                 Outcome::Open => {
-                    withdrawn.insert(key_of(entry));
+                    withdrawn.insert(stretch.key(place));
                     earliest = earliest.or(Some(number));
-                    // A late failure must still know the key.
-                    let datagram = entry.datagram.clone();
-                    receipts
-                        .fail(index, SendError::new(datagram, Fate::MaybeSent, Error::Withdrawn));
+                    let datagram = stretch.datagrams.datagram(place);
+                    let error = SendError::new(datagram, Fate::MaybeSent, Error::Withdrawn);
+                    receipts.fail(index, error);
                 }
                 Outcome::Taken | Outcome::Forgotten => {}
             }
@@ -183,11 +301,10 @@ impl Outbox {
     /// Nobody will ask for `ticket`.
     pub(crate) fn forget(&mut self, ticket: &Ticket, told: &mut Told) {
         for number in ticket.ranges().flat_map(|(first, count)| first..first + u64::from(count)) {
-            let Some(entry) = self.entry(number) else { continue };
-            match std::mem::replace(&mut entry.outcome, Outcome::Forgotten) {
-                Outcome::Failed(..) => told.forgotten += 1,
-                Outcome::Taken => entry.outcome = Outcome::Taken,
-                _ => {}
+            let Some((stretch, place)) = self.find(number) else { continue };
+            if stretch.answer(place, Outcome::Forgotten) == Outcome::Failed {
+                stretch.failures.remove(&place);
+                told.forgotten += 1;
             }
         }
         self.tidy();
@@ -195,13 +312,16 @@ impl Outbox {
 
     /// Answers everything that is open: in doubt, for the client is gone.
     pub(crate) fn end(&mut self, error: &Error, told: &mut Told) {
-        for entry in &mut self.entries {
-            told.wakers.extend(entry.waker.take());
-            entry.reported = true;
-            match entry.outcome {
-                Outcome::Open => entry.outcome = Outcome::Failed(Fate::MaybeSent, error.clone()),
-                Outcome::Forgotten => told.forgotten += 1,
-                _ => {}
+        for stretch in &mut self.stretches {
+            stretch.unreported = 0;
+            for place in 0..stretch.slots.len() {
+                let slot = &mut stretch.slots[place];
+                let lost = !std::mem::replace(&mut slot.reported, true);
+                match slot.outcome {
+                    Outcome::Open => stretch.fail(place, Fate::MaybeSent, error.clone(), told),
+                    Outcome::Forgotten if lost => told.forgotten += 1,
+                    _ => {}
+                }
             }
         }
         (self.in_flight, self.in_flight_bytes) = (0, 0);
@@ -210,11 +330,10 @@ impl Outbox {
 
     /// A copy of each datagram that failed and that no ticket has answered.
     pub(crate) fn unsent(&self) -> Vec<SendError> {
-        let failed = self.entries.iter().filter_map(|entry| match &entry.outcome {
-            Outcome::Failed(fate, error) => {
-                Some(SendError::new(entry.datagram.clone(), *fate, error.clone()))
-            }
-            _ => None,
+        let failed = self.stretches.iter().flat_map(|stretch| {
+            stretch.failures.iter().map(|(place, (fate, error))| {
+                SendError::new(stretch.datagrams.datagram(*place), *fate, error.clone())
+            })
         });
         failed.collect()
     }
@@ -226,58 +345,168 @@ impl Outbox {
         error: &Error,
         told: &mut Told,
     ) {
-        let behind = usize::try_from(number.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        for entry in self.entries.iter_mut().skip(behind.saturating_add(1)) {
-            if matches!(entry.outcome, Outcome::Open) && keys.contains(&key_of(entry)) {
-                entry.outcome = Outcome::Failed(Fate::MaybeSent, error.clone());
-                told.wakers.extend(entry.waker.take());
+        for stretch in self.stretches.iter_mut().filter(|stretch| stretch.end() > number) {
+            let behind = stretch.place(number + 1);
+            for place in behind..stretch.slots.len() {
+                if stretch.slots[place].outcome == Outcome::Open
+                    && keys.contains(&stretch.key(place))
+                {
+                    stretch.fail(place, Fate::MaybeSent, error.clone(), told);
+                }
             }
         }
     }
 
-    fn look(&self, number: u64) -> Option<&Entry> {
-        self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    fn look(&self, number: u64) -> Option<(&Stretch, usize)> {
+        let at = self.stretches.partition_point(|stretch| stretch.end() <= number);
+        let stretch = self.stretches.get(at).filter(|stretch| stretch.first <= number)?;
+        Some((stretch, stretch.place(number)))
     }
 
-    fn entry(&mut self, number: u64) -> Option<&mut Entry> {
-        self.entries.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    fn find(&mut self, number: u64) -> Option<(&mut Stretch, usize)> {
+        let holds = |stretch: &Stretch| (stretch.first..stretch.end()).contains(&number);
+        if !self.stretches.get(self.hint).is_some_and(holds) {
+            self.hint = self.stretches.partition_point(|stretch| stretch.end() <= number);
+        }
+        let stretch = self.stretches.get_mut(self.hint).filter(|stretch| holds(stretch))?;
+        let place = stretch.place(number);
+        Some((stretch, place))
     }
 
     /// Lets go of what nobody will ask for any more.
     fn tidy(&mut self) {
-        while let Some(entry) = self.entries.front() {
-            let answered = match entry.outcome {
-                Outcome::Taken | Outcome::Forgotten => entry.reported,
-                _ => false,
-            };
-            if !answered {
+        while let Some(first) = self.stretches.front() {
+            if first.unreported > 0 || first.unanswered > 0 {
                 return;
             }
-            self.entries.pop_front();
-            self.first += 1;
+            let Some(Stretch { mut datagrams, mut slots, .. }) = self.stretches.pop_front() else {
+                return;
+            };
+            self.hint = self.hint.saturating_sub(1);
+            datagrams.clear();
+            slots.clear();
+            self.spare = Some((datagrams, slots));
         }
     }
 }
 
-fn key_of(entry: &Entry) -> (Lane, Option<Bytes>) {
-    (entry.lane, entry.datagram.envelope().key.clone())
+impl Stretch {
+    fn new(
+        first: u64,
+        lane: Lane,
+        datagrams: Datagrams,
+        slots: Vec<Slot>,
+        failures: BTreeMap<usize, (Fate, Error)>,
+    ) -> Self {
+        let (unanswered, open) = (slots.len(), slots.len() - failures.len());
+        let wakers = Vec::new();
+        Self { first, lane, datagrams, slots, open, unreported: open, unanswered, failures, wakers }
+    }
+
+    fn end(&self) -> u64 {
+        self.first + to_u64(self.slots.len())
+    }
+
+    /// Where `number` is, or would be.
+    fn place(&self, number: u64) -> usize {
+        to_usize(number.saturating_sub(self.first))
+    }
+
+    /// Whether `new` may join it: both are short, and nothing of it was let go of yet.
+    fn may_grow(&self, new: &Self) -> bool {
+        self.lane == new.lane
+            && self.unreported > 0
+            && self.slots.len() < LONG
+            && new.slots.len() <= SHORT
+    }
+
+    fn grow(&mut self, new: &mut Self) {
+        let shift = self.slots.len();
+        let failures = std::mem::take(&mut new.failures);
+        self.failures.extend(failures.into_iter().map(|(place, failure)| (place + shift, failure)));
+        self.slots.append(&mut new.slots);
+        self.open += new.open;
+        self.unreported += new.unreported;
+        self.unanswered += new.unanswered;
+    }
+
+    fn first_open(&self, mut places: Range<usize>) -> Option<usize> {
+        places.find(|place| self.slots[*place].outcome == Outcome::Open)
+    }
+
+    /// Its fate is known: tells whoever waits for it.
+    fn close(&mut self, place: usize, outcome: Outcome, told: &mut Told) {
+        self.slots[place].outcome = outcome;
+        self.open -= 1;
+        if let Some(at) = self.wakers.iter().position(|(waiting, _)| *waiting == place) {
+            told.wakers.push(self.wakers.swap_remove(at).1);
+        }
+    }
+
+    fn fail(&mut self, place: usize, fate: Fate, error: Error, told: &mut Told) {
+        self.failures.insert(place, (fate, error));
+        self.close(place, Outcome::Failed, told);
+    }
+
+    /// Notes that its ticket was answered, or never will be; what it was before.
+    fn answer(&mut self, place: usize, how: Outcome) -> Outcome {
+        let before = self.slots[place].outcome;
+        if !matches!(before, Outcome::Taken | Outcome::Forgotten) {
+            self.slots[place].outcome = how;
+            self.unanswered -= 1;
+            self.open -= usize::from(before == Outcome::Open);
+        }
+        before
+    }
+
+    /// Lets go of the datagrams once all are stored: nobody gets them back.
+    fn release(&mut self) {
+        if self.unreported == 0 && self.failures.is_empty() && self.open == 0 {
+            self.datagrams.clear();
+        }
+    }
+
+    fn key(&self, place: usize) -> (Lane, Option<Bytes>) {
+        let key = self.datagrams.view(place).envelope().key.clone();
+        (self.lane, key)
+    }
+}
+
+impl Slot {
+    fn open(size: usize) -> Self {
+        Self { outcome: Outcome::Open, reported: false, partition: 0, offset: 0, size }
+    }
+
+    fn position(&self) -> Position {
+        Position::Offset { partition: self.partition, offset: self.offset }
+    }
+}
+
+fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use seam_core::Datagram;
+
     use super::*;
 
     fn admitted(keys: &[&'static str]) -> (Outbox, Ticket) {
         let mut outbox = Outbox::default();
         let mut batch: Batch = keys.iter().map(|key| Datagram::new("x").with_key(*key)).collect();
-        while !batch.is_empty() {
-            outbox.admit(&mut batch, Lane::Topic, None);
-        }
+        outbox.admit(&mut batch, Lane::Topic, MUCH, |_, _| Made::Taken);
         (outbox, batch.take_ticket())
     }
 
-    fn stored(offset: i64) -> Result<Position, (Fate, Error)> {
-        Ok(Position::Offset { partition: 0, offset })
+    const MUCH: Credit = Credit { count: 99, bytes: 1 << 20 };
+
+    fn stored(offset: i64) -> Result<(i32, i64), (Fate, Error)> {
+        Ok((0, offset))
     }
 
     #[test]
@@ -289,7 +518,7 @@ mod tests {
         let receipts = outbox.take(&ticket, &mut told);
         let fates: Vec<_> = receipts.failed().iter().map(|(at, e)| (*at, e.fate())).collect();
         assert_eq!(fates, [(0, Fate::NotSent), (2, Fate::MaybeSent)]);
-        assert!(outbox.is_idle() && outbox.entries.is_empty());
+        assert!(outbox.is_idle() && outbox.stretches.is_empty());
     }
 
     #[test]
@@ -302,7 +531,7 @@ mod tests {
         assert_eq!(receipts.failed()[0].1.fate(), Fate::MaybeSent);
         assert!(!outbox.is_idle());
         outbox.report(1, stored(8), &mut told);
-        assert!(outbox.is_idle() && outbox.entries.is_empty());
+        assert!(outbox.is_idle() && outbox.stretches.is_empty());
     }
 
     #[test]
@@ -320,7 +549,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let mut batch: Batch = std::iter::once(Datagram::new("!")).collect();
         let gone = || Error::NotFound { what: String::new(), remedy: String::new() };
-        outbox.admit(&mut batch, Lane::Reply(3), None);
+        outbox.admit(&mut batch, Lane::Reply(3), MUCH, |_, _| Made::Taken);
         outbox.report(0, Err((Fate::NotSent, gone())), &mut Told::default());
         let receipts = outbox.take(&batch.take_ticket(), &mut Told::default());
         assert!(matches!(receipts.failed()[0].1.error(), Error::RequesterGone));
@@ -329,8 +558,9 @@ mod tests {
     #[test]
     fn one_datagram_fits_any_credit() {
         let (outbox, _) = admitted(&[]);
-        assert!(outbox.has_room(1, 0));
+        assert!(outbox.has_room(Credit { count: 1, bytes: 0 }));
         let (outbox, _) = admitted(&["a"]);
-        assert!(!outbox.has_room(2, 1) && outbox.has_room(2, 3));
+        assert!(!outbox.has_room(Credit { count: 2, bytes: 1 }));
+        assert!(outbox.has_room(Credit { count: 2, bytes: 3 }));
     }
 }

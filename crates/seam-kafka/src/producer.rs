@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -14,13 +14,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use seam_core::driver::{Sender, Ticket};
-use seam_core::{
-    Batch, Clock, Error, Event, Events, Fate, Position, Receipts, Result, SendError, View,
-};
+use seam_core::{Batch, Clock, Error, Event, Events, Fate, Receipts, Result, SendError, View};
 
 use crate::background::{Bell, Threads, lock};
 use crate::config::Config;
-use crate::outbox::{Lane, Outbox, Told};
+use crate::outbox::{Credit, Lane, Made, Outbox, Told};
 use crate::replies::{Address, CALLER};
 use crate::reports::Reports;
 use crate::topic::Rules;
@@ -31,13 +29,17 @@ type Client = BaseProducer<Reports>;
 /// A client and what became of what it was given; [`Way`]s send over it.
 pub(crate) struct Producer {
     pub(crate) endpoint: String,
-    credit: usize,
-    credit_bytes: usize,
+    credit: Credit,
     limit: usize,
     rules: Rules,
     clock: Arc<dyn Clock>,
     pub(crate) events: Events,
     state: Mutex<State>,
+    /// Calls that admit: what is reported meanwhile waits in `backlog`, so that the thread that polls need not.
+    admitting: AtomicUsize,
+    backlog: Mutex<Vec<Report>>,
+    /// Whether there is something in it.
+    behind: AtomicBool,
     /// Rings whenever the client has reported something, and at the end.
     pub(crate) bell: Bell,
     pub(crate) connected: AtomicBool,
@@ -47,13 +49,20 @@ pub(crate) struct Producer {
     dead: AtomicBool,
 }
 
+/// What the client says of one datagram: where it is, or why it failed and how far it had come.
+type Report = (u64, Result<(i32, i64), (Fate, Error)>);
+
 struct State {
     /// Only ever used under the lock, so that the thread that polls has the last handle.
     client: Option<Arc<Client>>,
     outbox: Outbox,
     /// Calls that wait for credit, in the order in which they were first polled.
     waiting: VecDeque<(u64, Waker)>,
+    /// Whether the first of them was woken and has not come yet.
+    called: bool,
     calls: u64,
+    /// Empty, for the next backlog.
+    spare: Vec<Report>,
     /// Whether nothing is admitted any more.
     closing: bool,
     /// Whether the thread is done.
@@ -71,8 +80,7 @@ impl Producer {
         threads: &Threads,
     ) -> Result<Arc<Self>> {
         let producer = Arc::new(Self {
-            credit: config.credit,
-            credit_bytes: config.credit_bytes,
+            credit: Credit { count: config.credit, bytes: config.credit_bytes },
             limit: config.limits.payload,
             rules: rules.clone(),
             clock,
@@ -81,10 +89,15 @@ impl Producer {
                 client: None,
                 outbox: Outbox::default(),
                 waiting: VecDeque::new(),
+                called: false,
                 calls: 0,
+                spare: Vec::new(),
                 closing: false,
                 ended: false,
             }),
+            admitting: AtomicUsize::new(0),
+            backlog: Mutex::default(),
+            behind: AtomicBool::new(false),
             bell: Bell::default(),
             connected: AtomicBool::new(true),
             ready: AtomicBool::new(false),
@@ -193,26 +206,26 @@ impl Producer {
         turn: &mut Turn<'_>,
         cx: &Context<'_>,
     ) -> Poll<Result<()>> {
+        let _admitting = Admitting::new(self);
         let mut state = lock(&self.state);
         let Some(client) = state.client.clone().filter(|_| !state.closing) else {
             drop(state);
             return Poll::Ready(Err(self.closed()));
         };
-        let first = state.waiting.front().is_none_or(|(number, _)| turn.0 == Some(*number));
-        while first
-            && state.outbox.has_room(self.credit, self.credit_bytes)
-            && let Some(view) = batch.front()
-        {
-            let number = state.outbox.next();
-            match self.produce(&client, target, view, number) {
-                Ok(()) => state.outbox.admit(batch, target.lane(), None),
-                // Its own queue is bounded by more than our credit, so there is something to wait for.
-                Err(Code::QueueFull) if !state.outbox.is_idle() => break,
-                Err(code) => {
-                    let error = self.refusal(&client, view, code);
-                    state.outbox.admit(batch, target.lane(), Some(error));
+        if state.waiting.front().is_none_or(|(number, _)| turn.0 == Some(*number)) {
+            state.called = false;
+            let mut under_way = !state.outbox.is_idle();
+            state.outbox.admit(batch, target.lane(), self.credit, |view, number| {
+                match self.produce(&client, target, view, number) {
+                    Ok(()) => {
+                        under_way = true;
+                        Made::Taken
+                    }
+                    // There is something to wait for.
+                    Err(Code::QueueFull) if under_way => Made::Full,
+                    Err(code) => Made::Refused(self.refusal(&client, view, code)),
                 }
-            }
+            });
         }
         // The thread that polls has another, so this is never the last.
         drop(client);
@@ -275,23 +288,74 @@ impl Producer {
         }
     }
 
-    /// Notes what the client says of one datagram.
-    pub(crate) fn report(&self, number: u64, result: Result<Position, (Fate, Error)>) {
-        if result.is_ok() && !self.connected.swap(true, Ordering::Relaxed) {
+    /// Takes what the client says of one datagram, on the thread that polls.
+    pub(crate) fn report(&self, number: u64, result: Result<(i32, i64), (Fate, Error)>) {
+        let again = result.is_ok() && !self.connected.load(Ordering::Relaxed);
+        if again && !self.connected.swap(true, Ordering::Relaxed) {
             self.events.emit(Event::Connected);
         }
+        if self.admitting.load(Ordering::SeqCst) == 0 {
+            return self.note(Some((number, result)));
+        }
+        {
+            let mut backlog = lock(&self.backlog);
+            backlog.push((number, result));
+            self.behind.store(true, Ordering::SeqCst);
+        }
+        // Whoever admits looks for it in the end; if that was before, it is looked for here.
+        if self.admitting.load(Ordering::SeqCst) == 0 {
+            self.catch_up();
+        }
+    }
+
+    /// Notes what was reported while somebody admitted.
+    fn catch_up(&self) {
+        if self.behind.load(Ordering::SeqCst) {
+            self.note(None);
+        }
+    }
+
+    /// Notes the backlog, and then `report`, since they are in order.
+    fn note(&self, report: Option<Report>) {
         let mut told = Told::default();
-        let mut state = lock(&self.state);
-        state.outbox.report(number, result, &mut told);
-        if state.outbox.has_room(self.credit, self.credit_bytes) {
-            told.wakers.extend(state.waiting.front().map(|(_, waker)| waker.clone()));
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        if self.behind.load(Ordering::SeqCst) {
+            let mut backlog = lock(&self.backlog);
+            std::mem::swap(&mut *backlog, &mut state.spare);
+            self.behind.store(false, Ordering::SeqCst);
+        }
+        for (number, result) in state.spare.drain(..).chain(report) {
+            state.outbox.report(number, result, &mut told);
+        }
+        if !state.called && state.outbox.has_much_room(self.credit) {
+            let next = state.waiting.front().map(|(_, waker)| waker.clone());
+            state.called = next.is_some();
+            told.wakers.extend(next);
         }
         let ring = state.outbox.is_idle();
-        drop(state);
+        drop(guard);
         told.wakers.drain(..).for_each(Waker::wake);
         if ring || told.forgotten > 0 {
             self.tell(told);
         }
+    }
+}
+
+/// A call that admits.
+struct Admitting<'a>(&'a Producer);
+
+impl<'a> Admitting<'a> {
+    fn new(producer: &'a Producer) -> Self {
+        producer.admitting.fetch_add(1, Ordering::SeqCst);
+        Self(producer)
+    }
+}
+
+impl Drop for Admitting<'_> {
+    fn drop(&mut self) {
+        self.0.admitting.fetch_sub(1, Ordering::SeqCst);
+        self.0.catch_up();
     }
 }
 
@@ -318,6 +382,7 @@ impl Drop for Turn<'_> {
         let mut state = lock(&self.1.state);
         state.waiting.retain(|(number, _)| *number != own);
         let next = state.waiting.front().map(|(_, waker)| waker.clone());
+        state.called = next.is_some();
         drop(state);
         if let Some(next) = next {
             next.wake();

@@ -8,7 +8,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
-use seam_core::{Event, Fate, Position};
+use seam_core::{Event, Fate};
 
 use crate::failure;
 use crate::producer::Producer;
@@ -58,9 +58,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         let Ok(number) = u64::try_from(number) else { return };
         let result = match result {
-            Ok(message) => {
-                Ok(Position::Offset { partition: message.partition(), offset: message.offset() })
-            }
+            Ok(message) => Ok((message.partition(), message.offset())),
             Err((error, message)) => Err((fate(message), self.0.broken(error.clone()))),
         };
         self.0.report(number, result);
