@@ -10,11 +10,11 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{self, BorrowedMessage, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use seam_core::driver::Receiver;
-use seam_core::{Clock, Datagram, Error, Event, Events, Result, Start, Timestamp};
+use seam_core::{Clock, Error, Event, Events, Result, Start, Timestamp};
 
 use crate::background::{Bell, Threads, lock};
 use crate::config::{Config, Group};
-use crate::inbox::{Inbox, Revoked};
+use crate::inbox::{Inbox, Record, Revoked, Room};
 use crate::member::Member;
 use crate::rebalance::{Client, Rebalances};
 use crate::replies::{Address, CALLER, random};
@@ -40,6 +40,8 @@ pub(crate) struct Consumer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
     pub(crate) state: Mutex<State>,
+    /// What the thread has read and not yet handed over.
+    read: Mutex<Vec<Record>>,
     /// For the thread: there is room, something to commit, or an end.
     pub(crate) changed: Condvar,
     /// For futures: it is placed, committed or ended.
@@ -85,6 +87,7 @@ impl Consumer {
             clock,
             events,
             state: Mutex::default(),
+            read: Mutex::default(),
             changed: Condvar::new(),
             bell: Bell::default(),
         });
@@ -225,22 +228,23 @@ impl Consumer {
         loop {
             let Some(now) = self.look() else { return };
             last_commit = self.commit(client, last_commit, now.urgent);
-            full_since = if now.room { None } else { full_since.or(Some(Instant::now())) };
+            let room = !now.room.is_none();
+            full_since = if room { None } else { full_since.or(Some(Instant::now())) };
             let long = full_since.is_some_and(|since| since.elapsed() > SHORT);
             if long && paused != Some(now.generation) {
                 paused = self.pause(client, true).then_some(now.generation);
-            } else if now.room && paused.is_some() && self.pause(client, false) {
+            } else if room && paused.is_some() && self.pause(client, false) {
                 paused = None;
             }
-            match (now.room, paused) {
-                (true, None) if self.poll(client, STEP) => last_record = Instant::now(),
+            match (room, paused) {
+                (true, None) if self.poll(client, STEP, now.room) => last_record = Instant::now(),
                 (true, None) if last_record.elapsed() > QUIET => {
                     self.nudge(client, &mut watch);
                     last_record = Instant::now();
                 }
                 (true, None) => {}
                 (_, Some(_)) => {
-                    self.poll(client, PAUSED_STEP);
+                    self.poll(client, PAUSED_STEP, now.room);
                 }
                 (false, None) => self.wait_for_room(),
             }
@@ -251,7 +255,7 @@ impl Consumer {
     fn look(&self) -> Option<Now> {
         let state = lock(&self.state);
         (!state.closing && state.failed.is_none()).then(|| Now {
-            room: self.has_room(&state),
+            room: self.room(&state),
             urgent: state.urgent > 0,
             generation: state.inbox.generation(),
         })
@@ -284,13 +288,16 @@ impl Consumer {
         Ok(found.collect())
     }
 
-    fn has_room(&self, state: &State) -> bool {
-        !state.draining && state.inbox.has_room(self.config.credit, self.config.credit_bytes)
+    /// What may be read; nothing while it drains.
+    fn room(&self, state: &State) -> Room {
+        let Config { credit, credit_bytes, .. } = self.config;
+        if state.draining { Room::default() } else { state.inbox.room(credit, credit_bytes) }
     }
 
     fn wait_for_room(&self) {
         let state = lock(&self.state);
-        let full = |state: &mut State| !(state.closing || state.urgent > 0 || self.has_room(state));
+        let full =
+            |state: &mut State| !state.closing && state.urgent == 0 && self.room(state).is_none();
         let waited = self.changed.wait_timeout_while(state, STEP, full);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
@@ -303,38 +310,57 @@ impl Consumer {
         outcome.is_ok()
     }
 
-    /// Waits for a record, no longer than `step`; whether one came.
-    fn poll(&self, client: &Client, step: Duration) -> bool {
-        match client.poll(step) {
-            None | Some(Err(KafkaError::PartitionEOF(_))) => false,
-            Some(Err(error)) => {
-                self.hear(error);
-                false
-            }
-            Some(Ok(message)) => {
-                let Some(datagram) = self.datagram(&message) else { return true };
-                let mut state = lock(&self.state);
-                let connected = std::mem::take(&mut state.disconnected);
-                let place = (message.partition(), message.offset());
-                let wakers = state.inbox.push(place, datagram, time(&message));
-                drop(state);
-                wakers.into_iter().for_each(Waker::wake);
-                if connected {
-                    self.events.emit(Event::Connected);
+    /// Waits for records, no longer than `step`, and takes those that are there, up to `room`; whether there were any.
+    fn poll(&self, client: &Client, step: Duration, room: Room) -> bool {
+        let (mut wait, mut records, mut bytes) = (step, 0, 0);
+        while let Some(polled) = client.poll(std::mem::take(&mut wait)) {
+            match polled {
+                Ok(message) => {
+                    records += 1;
+                    bytes += message.payload_len() + message.key_len();
+                    lock(&self.read).extend(self.record(&message));
                 }
-                true
+                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(error) => self.hear(error),
             }
+            if records >= room.records.min(AT_ONCE) || bytes >= room.bytes {
+                break;
+            }
+        }
+        self.take_in();
+        records > 0
+    }
+
+    /// Hands over what was read. That comes before any change of what is ours, or it would be taken for a part of it.
+    pub(crate) fn take_in(&self) {
+        let mut read = lock(&self.read);
+        if read.is_empty() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        let connected = std::mem::take(&mut state.disconnected);
+        read.drain(..).for_each(|record| state.inbox.push(record));
+        let wakers = state.inbox.wakers();
+        drop((state, read));
+        wakers.into_iter().for_each(Waker::wake);
+        if connected {
+            self.events.emit(Event::Connected);
         }
     }
 
     /// What a record holds, unless it is a reply to somebody else.
-    fn datagram(&self, message: &BorrowedMessage<'_>) -> Option<Datagram> {
+    fn record(&self, message: &BorrowedMessage<'_>) -> Option<Record> {
         let headers = headers::headers(message);
         let asked = self.address().map(|address| address.caller.as_bytes());
         if asked.is_some() && !headers.contains(&(CALLER, asked)) {
             return None;
         }
-        Some(mapping::datagram(message.key(), message.payload(), headers.into_iter()))
+        Some(Record {
+            partition: message.partition(),
+            offset: message.offset(),
+            datagram: mapping::datagram(message.key(), message.payload(), headers.into_iter()),
+            time: time(message),
+        })
     }
 
     /// What the client says: mostly it goes on by itself.
@@ -438,7 +464,7 @@ impl Consumer {
 
 /// What the thread has to do.
 struct Now {
-    room: bool,
+    room: Room,
     /// Whether somebody waits for a commit.
     urgent: bool,
     generation: u64,
@@ -452,6 +478,9 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// The same while the client is paused: soon enough for whoever made room.
 const PAUSED_STEP: Duration = Duration::from_millis(2);
+
+/// Records that are handed over together.
+const AT_ONCE: usize = 256;
 
 /// How long nothing may come before it is asked whether something should.
 const QUIET: Duration = Duration::from_secs(15);

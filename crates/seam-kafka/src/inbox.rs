@@ -10,16 +10,25 @@ use std::time::Duration;
 use seam_core::driver::{Board, Harvest, Harvester};
 use seam_core::{Datagram, Deliveries, Note, Position, Timestamp, Value};
 
-/// One record that was read.
+/// One record as it was read.
 #[derive(Clone)]
-pub(crate) struct Item {
+pub(crate) struct Record {
+    pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) datagram: Datagram,
     /// What the record says of its time, and whose time that is.
     pub(crate) time: Option<(&'static str, Timestamp)>,
-    pub(crate) attempt: u32,
+}
+
+/// One record in an inbox.
+#[derive(Clone)]
+pub(crate) struct Item {
+    record: Record,
+    /// As credit counts it, in bytes.
+    size: usize,
+    attempt: u32,
     /// Whether a member before us may have settled it.
-    pub(crate) seen: bool,
+    seen: bool,
 }
 
 /// What was read by one consumer, and who has it.
@@ -71,7 +80,6 @@ struct Handed {
 }
 
 struct Slot {
-    partition: i32,
     generation: u64,
     item: Item,
 }
@@ -93,6 +101,20 @@ pub(crate) struct Most {
     pub(crate) credit: usize,
     /// Bytes, with those that it has; one delivery always fits.
     pub(crate) bytes: usize,
+}
+
+/// What may be read.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Room {
+    pub(crate) records: usize,
+    /// Of all of them; one more may lie across.
+    pub(crate) bytes: usize,
+}
+
+impl Room {
+    pub(crate) fn is_none(self) -> bool {
+        self.records == 0 || self.bytes == 0
+    }
 }
 
 /// Deliveries that are nobody's any more; to be revoked without a lock.
@@ -136,7 +158,7 @@ impl Inbox {
             let parked = partition.parked.drain(..).map(|(_, item)| item);
             for item in partition.ready.drain(..).chain(parked) {
                 self.held -= 1;
-                self.held_bytes -= item.datagram.view().size();
+                self.held_bytes -= item.size;
             }
             busy |= partition.in_hand > 0;
         }
@@ -150,7 +172,9 @@ impl Inbox {
         let (mut revoked, mut count) = (Vec::new(), 0);
         for handed in self.boards.values_mut() {
             for (index, slot) in (0_u32..).zip(&mut handed.slots) {
-                let Some(lost) = slot.take_if(|slot| partitions.contains(&slot.partition)) else {
+                let Some(lost) =
+                    slot.take_if(|slot| partitions.contains(&slot.item.record.partition))
+                else {
                     continue;
                 };
                 revoked.push((handed.board.clone(), index..index + 1));
@@ -158,7 +182,7 @@ impl Inbox {
                 handed.open -= 1;
                 if let Some(member) = self.members.get_mut(&handed.member) {
                     member.in_hand -= 1;
-                    member.in_hand_bytes -= lost.item.datagram.view().size();
+                    member.in_hand_bytes -= lost.item.size;
                 }
             }
         }
@@ -172,29 +196,29 @@ impl Inbox {
     }
 
     /// Takes what was read. What is of no partition of ours is left out: it comes to whoever has it.
-    pub(crate) fn push(
-        &mut self,
-        (partition, offset): (i32, i64),
-        datagram: Datagram,
-        time: Option<(&'static str, Timestamp)>,
-    ) -> Vec<Waker> {
-        let Some(partition) = self.partitions.get_mut(&partition) else { return Vec::new() };
+    pub(crate) fn push(&mut self, record: Record) {
+        let Some(partition) = self.partitions.get_mut(&record.partition) else { return };
+        let offset = record.offset;
         partition.watermark.get_or_insert(offset);
         // What a start of our own jumped over, or a compaction took out, is done.
         if partition.log.is_empty() {
             partition.watermark = partition.watermark.max(Some(offset));
         }
         partition.log.push_back((offset, false));
+        let size = record.datagram.view().size();
         self.held += 1;
-        self.held_bytes += datagram.view().size();
+        self.held_bytes += size;
         let seen = offset < partition.seen;
-        partition.ready.push_back(Item { offset, datagram, time, attempt: 1, seen });
-        self.wakers()
+        partition.ready.push_back(Item { record, size, attempt: 1, seen });
     }
 
-    /// Whether more may be read.
-    pub(crate) fn has_room(&self, credit: usize, bytes: usize) -> bool {
-        self.held < credit && (self.held == 0 || self.held_bytes < bytes)
+    /// How much more may be read.
+    pub(crate) fn room(&self, credit: usize, bytes: usize) -> Room {
+        let least = usize::from(self.held == 0);
+        Room {
+            records: credit.saturating_sub(self.held),
+            bytes: bytes.saturating_sub(self.held_bytes).max(least),
+        }
     }
 
     /// Fills `into` for `member` with no more than `most`; whether there was anything.
@@ -210,17 +234,17 @@ impl Inbox {
         let room = most.asked.min(most.credit.saturating_sub(own.in_hand));
         let mut size = own.in_hand_bytes;
         let mut slots = Vec::new();
-        for (number, partition) in &mut self.partitions {
+        for partition in self.partitions.values_mut() {
             partition.unpark(now);
             if partition.holder.is_some_and(|holder| holder != member) {
                 continue;
             }
             while slots.len() < room && (size == 0 || size < most.bytes) {
                 let Some(item) = partition.ready.pop_front() else { break };
-                size += item.datagram.view().size().max(1);
+                size += item.size.max(1);
                 partition.in_hand += 1;
                 partition.holder = Some(member);
-                slots.push(Slot { partition: *number, generation: partition.generation, item });
+                slots.push(Some(Slot { generation: partition.generation, item }));
             }
         }
         if slots.is_empty() {
@@ -233,65 +257,65 @@ impl Inbox {
     fn lend(
         &mut self,
         member: u64,
-        slots: Vec<Slot>,
+        slots: Vec<Option<Slot>>,
         into: &mut Deliveries,
         harvester: Arc<dyn Harvester>,
     ) {
         self.numbers += 1;
         let board = into.begin(slots.len(), self.numbers, harvester);
-        for Slot { partition, item, .. } in &slots {
-            let mut note = Note::attempt(item.attempt);
-            note.position = Some(Position::Offset { partition: *partition, offset: item.offset });
-            note.native.extend(item.time.map(|(name, time)| (name.into(), Value::Time(time))));
-            note.possible_duplicate = item.seen || item.attempt > 1;
-            into.push_noted(item.datagram.clone(), note);
-            let size = item.datagram.view().size();
-            self.held -= 1;
-            self.held_bytes -= size;
-            if let Some(member) = self.members.get_mut(&member) {
-                member.in_hand += 1;
-                member.in_hand_bytes += size;
-            }
+        let mut bytes = 0;
+        for Slot { item, .. } in slots.iter().flatten() {
+            bytes += item.size;
+            into.push_noted(item.record.datagram.clone(), item.note());
+        }
+        self.held -= slots.len();
+        self.held_bytes -= bytes;
+        if let Some(member) = self.members.get_mut(&member) {
+            member.in_hand += slots.len();
+            member.in_hand_bytes += bytes;
         }
         let open = slots.len();
-        let slots = slots.into_iter().map(Some).collect();
         self.boards.insert(self.numbers, Handed { board, member, slots, open });
     }
 
     /// Takes over what was settled on `board`; how many settlements came too late, and whom to wake.
-    pub(crate) fn settle(&mut self, board: &Board, now: Duration) -> (u64, Vec<Waker>) {
+    pub(crate) fn settle(&mut self, board: &Arc<Board>, now: Duration) -> (u64, Vec<Waker>) {
         let mut harvest = std::mem::take(&mut self.harvest);
         board.harvest(&mut harvest);
+        // What is not there any more was revoked as a whole.
+        let known = self.boards.remove(&board.token());
+        let mut handed = known.unwrap_or_else(|| Handed::nothing(board));
         let mut late = 0;
         for index in harvest.done.iter().cloned().flatten() {
-            late += u64::from(!self.release(board.token(), index, None, now));
+            late += u64::from(!self.release(&mut handed, index, None, now));
         }
         for index in harvest.dropped.iter().cloned().flatten() {
-            self.release(board.token(), index, Some(Duration::ZERO), now);
+            self.release(&mut handed, index, Some(Duration::ZERO), now);
         }
         for (index, after) in harvest.retried.drain(..) {
-            late += u64::from(!self.release(board.token(), index, Some(after), now));
+            late += u64::from(!self.release(&mut handed, index, Some(after), now));
         }
         self.harvest = harvest;
+        if handed.open > 0 {
+            self.boards.insert(board.token(), handed);
+        }
         (late, self.wakers())
     }
 
     /// Ends one delivery: done, or to come again after `again`. Whether it was still ours.
-    fn release(&mut self, token: u64, index: u32, again: Option<Duration>, now: Duration) -> bool {
-        let Some(handed) = self.boards.get_mut(&token) else { return false };
-        let slot =
-            usize::try_from(index).ok().and_then(|index| handed.slots.get_mut(index)?.take());
-        let Some(Slot { partition, generation, mut item }) = slot else { return false };
-        handed.open -= 1;
-        let size = item.datagram.view().size();
+    fn release(
+        &mut self,
+        handed: &mut Handed,
+        index: u32,
+        again: Option<Duration>,
+        now: Duration,
+    ) -> bool {
+        let Some(Slot { generation, mut item }) = handed.take(index) else { return false };
         if let Some(member) = self.members.get_mut(&handed.member) {
             member.in_hand -= 1;
-            member.in_hand_bytes -= size;
+            member.in_hand_bytes -= item.size;
         }
-        if handed.open == 0 {
-            self.boards.remove(&token);
-        }
-        let partition = self.partitions.get_mut(&partition);
+        let partition = self.partitions.get_mut(&item.record.partition);
         let Some(partition) = partition.filter(|ours| ours.generation == generation) else {
             return false;
         };
@@ -300,11 +324,11 @@ impl Inbox {
             partition.holder = None;
         }
         match again {
-            None => partition.done(item.offset),
+            None => partition.done(item.record.offset),
             Some(after) => {
                 item.attempt = item.attempt.saturating_add(1);
                 self.held += 1;
-                self.held_bytes += size;
+                self.held_bytes += item.size;
                 partition.parked.push((now.saturating_add(after), item));
                 partition.unpark(now);
             }
@@ -371,9 +395,39 @@ impl Inbox {
     }
 }
 
+impl Item {
+    /// What is to say of its delivery.
+    fn note(&self) -> Note {
+        let Record { partition, offset, time, .. } = self.record;
+        let mut note = Note::attempt(self.attempt);
+        note.position = Some(Position::Offset { partition, offset });
+        note.native.extend(time.map(|(name, time)| (name.into(), Value::Time(time))));
+        note.possible_duplicate = self.seen || self.attempt > 1;
+        note
+    }
+}
+
+impl Handed {
+    /// Nothing, for a board of which nothing is left.
+    fn nothing(board: &Arc<Board>) -> Self {
+        Self { board: board.clone(), member: 0, slots: Vec::new(), open: 0 }
+    }
+
+    fn take(&mut self, index: u32) -> Option<Slot> {
+        let slot = self.slots.get_mut(usize::try_from(index).ok()?)?.take()?;
+        self.open -= 1;
+        Some(slot)
+    }
+}
+
 impl Partition {
     fn done(&mut self, offset: i64) {
-        if let Ok(at) = self.log.binary_search_by_key(&offset, |(offset, _)| *offset) {
+        // Mostly it is the first.
+        let place = match self.log.front() {
+            Some((first, _)) if *first == offset => Ok(0),
+            _ => self.log.binary_search_by_key(&offset, |(offset, _)| *offset),
+        };
+        if let Ok(at) = place {
             self.log[at].1 = true;
         }
         while let Some((offset, true)) = self.log.front().copied() {
@@ -392,7 +446,8 @@ impl Partition {
         let (due, parked): (Vec<_>, Vec<_>) = parked.into_iter().partition(|(due, _)| *due <= now);
         self.parked = parked;
         for (_, item) in due {
-            let place = self.ready.partition_point(|ready| ready.offset < item.offset);
+            let place =
+                self.ready.partition_point(|ready| ready.record.offset < item.record.offset);
             self.ready.insert(place, item);
         }
     }

@@ -86,19 +86,31 @@ pub(crate) fn datagram<'a>(
     payload: Option<&[u8]>,
     headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>,
 ) -> Datagram {
+    let mut headers = headers.peekable();
+    if headers.peek().is_none() {
+        let datagram = plain(0, payload);
+        return match key {
+            None => datagram,
+            Some(key) => datagram.with_key(Bytes::copy_from_slice(key)),
+        };
+    }
     let mut reading = Reading::default();
     headers.for_each(|(name, value)| reading.header(name, value));
     let tag = reading.tag.unwrap_or(0);
-    let mut datagram = match payload {
-        Some(payload) => Datagram::copy_from(tag, payload),
-        None => Datagram::empty().with_tag(tag),
-    };
+    let mut datagram = plain(tag, payload);
     reading.envelope.key = key.map(Bytes::copy_from_slice);
     reading.unpack();
     if reading.envelope != Envelope::default() {
         datagram = datagram.with_envelope(reading.envelope);
     }
     datagram
+}
+
+fn plain(tag: u16, payload: Option<&[u8]>) -> Datagram {
+    match payload {
+        Some(payload) => Datagram::copy_from(tag, payload),
+        None => Datagram::empty().with_tag(tag),
+    }
 }
 
 /// What has been read of a record so far.

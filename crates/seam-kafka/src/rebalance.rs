@@ -31,6 +31,7 @@ impl ClientContext for Rebalances {
 
 impl ConsumerContext for Rebalances {
     fn rebalance(&self, client: &Client, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        self.0.take_in();
         let cooperative = matches!(client.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let outcome = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let placed = self.place(client, list);

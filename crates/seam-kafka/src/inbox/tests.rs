@@ -16,8 +16,12 @@ fn filled(offsets: Range<i64>) -> (Inbox, u64) {
     let mut inbox = Inbox::default();
     inbox.assign([FRESH].into_iter());
     let member = inbox.join();
-    offsets.for_each(|offset| drop(inbox.push((0, offset), Datagram::new("x"), None)));
+    offsets.for_each(|offset| inbox.push(record(offset)));
     (inbox, member)
+}
+
+fn record(offset: i64) -> Record {
+    Record { partition: 0, offset, datagram: Datagram::new("x"), time: None }
 }
 
 fn take(inbox: &mut Inbox, member: u64, max: usize) -> Deliveries {
@@ -63,7 +67,7 @@ fn a_settlement_of_an_older_assignment_is_late_and_moves_nothing() {
     let (revoked, count) = inbox.revoke(&[0]);
     assert_eq!((revoked.len(), count), (1, 1));
     inbox.assign([FRESH].into_iter());
-    drop(inbox.push((0, 5), Datagram::new("x"), None));
+    inbox.push(record(5));
     taken.ack_all();
     assert_eq!(inbox.settle(&board, NOW).0, 1);
     assert_eq!(inbox.uncommitted(), [(0, 5)]);
