@@ -123,7 +123,6 @@ impl Ticker {
         let Self(ticking, mut seen) = self;
         seen.changed().await.expect("it ticks");
         ticking.abort();
-        let latest = *seen.borrow();
-        latest
+        *seen.borrow_and_update()
     }
 }

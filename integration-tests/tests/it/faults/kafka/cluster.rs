@@ -1,5 +1,6 @@
 //! A real cluster that is killed, frozen and brought back: one for all tests of a process, one test at a time.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -121,21 +122,25 @@ impl Started {
         guard.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut guard = guard.spawn().unwrap();
         let lines = BufReader::new(guard.stdout.take().expect("it is piped")).lines();
-        let (mut url, mut sasl_url) = (None, None);
+        let mut urls = BTreeMap::new();
         for line in lines.map_while(Result::ok) {
-            if let Some(value) = line.strip_prefix("SEAM_TEST_KAFKA_URL=") {
-                url = Some(value.to_owned());
-            } else if let Some(value) = line.strip_prefix("SEAM_TEST_KAFKA_SASL_URL=") {
-                sasl_url = Some(value.to_owned());
-            }
-            if let (Some(url), Some(sasl_url)) = (&url, &sasl_url) {
-                let (url, sasl_url) = (url.clone(), sasl_url.clone());
-                return Self { brokers, folder, url, sasl_url, _guard: guard };
+            urls.extend(
+                URLS.iter().filter_map(|name| Some((*name, line.strip_prefix(name)?.to_owned()))),
+            );
+            if urls.len() == URLS.len() {
+                break;
             }
         }
-        panic!("no broker came up");
+        let [url, sasl_url] = URLS.map(|name| urls.remove(name));
+        match (url, sasl_url) {
+            (Some(url), Some(sasl_url)) => Self { brokers, folder, url, sasl_url, _guard: guard },
+            _ => panic!("no broker came up: {:?}", guard.wait()),
+        }
     }
 }
+
+/// What is wanted of the variables.
+const URLS: [&str; 2] = ["SEAM_TEST_KAFKA_URL=", "SEAM_TEST_KAFKA_SASL_URL="];
 
 /// `program` on the brokers of `folder`, which share what the others have downloaded.
 fn command(program: &Path, folder: &Path) -> process::Command {

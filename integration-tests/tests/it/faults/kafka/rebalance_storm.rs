@@ -172,7 +172,8 @@ impl Member {
     /// Goes, and lets its handlers end, or not.
     async fn leave(self, gracefully: bool) {
         let deadline = if gracefully { patience() } else { Duration::ZERO };
-        timeout(patience(), self.connection.drain(deadline)).await.unwrap().unwrap();
+        let drained = timeout(patience(), self.connection.drain(deadline)).await.unwrap().unwrap();
+        assert!(!gracefully || drained.is_clean(), "{drained:?}");
         timeout(patience(), self.receiving).await.unwrap().unwrap();
     }
 }
