@@ -1,5 +1,6 @@
 //! The way in: one client for each connection, polled, committed and dropped by a thread of its own.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
@@ -79,6 +80,9 @@ impl Consumer {
         (clock, events): (Arc<dyn Clock>, Events),
         threads: &Threads,
     ) -> Result<Arc<Self>> {
+        let private = config.group == Group::Private;
+        let inbox = if private { Inbox::private() } else { Inbox::default() };
+        let state = State { inbox, ..State::default() };
         let consumer = Arc::new(Self {
             config,
             reads,
@@ -86,7 +90,7 @@ impl Consumer {
             endpoint,
             clock,
             events,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             read: Mutex::default(),
             changed: Condvar::new(),
             bell: Bell::default(),
@@ -223,42 +227,44 @@ impl Consumer {
     fn read(&self, client: &Client) {
         let (mut full_since, mut last_commit) = (None, Instant::now());
         let (mut last_record, mut watch) = (Instant::now(), Watch::default());
-        // The assignment that is paused, if one is.
-        let mut paused = None;
+        // The partitions that are paused, with the generations of their assignments.
+        let mut paused = BTreeMap::new();
         loop {
-            let Some(now) = self.look() else { return };
+            let long = full_since.is_some_and(|since: Instant| since.elapsed() > SHORT);
+            let Some(now) = self.look(long) else { return };
             last_commit = self.commit(client, last_commit, now.urgent);
-            let room = !now.room.is_none();
-            full_since = if room { None } else { full_since.or(Some(Instant::now())) };
-            let long = full_since.is_some_and(|since| since.elapsed() > SHORT);
-            if long && paused != Some(now.generation) {
-                paused = self.pause(client, true).then_some(now.generation);
-            } else if room && paused.is_some() && self.pause(client, false) {
-                paused = None;
+            self.pause(client, &mut paused, now.held);
+            if now.room.is_none() && !long {
+                full_since.get_or_insert_with(Instant::now);
+                self.wait_for_room();
+                continue;
             }
-            match (room, paused) {
-                (true, None) if self.poll(client, STEP, now.room) => last_record = Instant::now(),
-                (true, None) if last_record.elapsed() > QUIET => {
-                    self.nudge(client, &mut watch);
-                    last_record = Instant::now();
-                }
-                (true, None) => {}
-                (_, Some(_)) => {
-                    self.poll(client, PAUSED_STEP, now.room);
-                }
-                (false, None) => self.wait_for_room(),
+            let step = if now.urgent || now.room.is_none() { SHORT_STEP } else { STEP };
+            if !now.room.is_none() {
+                full_since = None;
+            }
+            if self.poll(client, step, now.room) || !paused.is_empty() {
+                last_record = Instant::now();
+            } else if last_record.elapsed() > QUIET {
+                self.nudge(client, &mut watch);
+                last_record = Instant::now();
             }
         }
     }
 
-    /// What there is to do; `None` once that is to end.
-    fn look(&self) -> Option<Now> {
+    /// What there is to do; `None` once that is to end. Where there has been no room for `long`, everything is held.
+    fn look(&self, long: bool) -> Option<Now> {
         let state = lock(&self.state);
-        (!state.closing && state.failed.is_none()).then(|| Now {
-            room: self.room(&state),
-            urgent: state.urgent > 0,
-            generation: state.inbox.generation(),
-        })
+        if state.closing || state.failed.is_some() {
+            return None;
+        }
+        let (room, credit) = (self.room(&state), self.config.credit);
+        let urgent = state.urgent > 0 || state.inbox.is_crowded(credit);
+        let held = match long && room.is_none() {
+            true => state.inbox.generations(),
+            false => state.inbox.blocked(credit),
+        };
+        Some(Now { room, urgent, held })
     }
 
     /// Has the client fetch anew where it came to a halt. Asks the broker, so it is done while nothing comes.
@@ -302,12 +308,27 @@ impl Consumer {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Has the client fetch no more while it goes on to be polled, or again; whether it does so.
-    fn pause(&self, client: &Client, pause: bool) -> bool {
-        let assignment = client.assignment();
-        let outcome =
-            assignment.and_then(|all| if pause { client.pause(&all) } else { client.resume(&all) });
-        outcome.is_ok()
+    /// Has the client fetch no more of `held` while it goes on to be polled, and again of what was `paused` and is not
+    /// held any more. An assignment begins unpaused.
+    fn pause(&self, client: &Client, paused: &mut BTreeMap<i32, u64>, held: BTreeMap<i32, u64>) {
+        if *paused == held {
+            return;
+        }
+        let topic = &self.config.topic;
+        let list = |from: &BTreeMap<i32, u64>, without: &BTreeMap<i32, u64>| {
+            let mut list = TopicPartitionList::new();
+            for (number, since) in from {
+                if without.get(number) != Some(since) {
+                    list.add_partition(topic, *number);
+                }
+            }
+            list
+        };
+        // What is not ours any more is refused, and need not be done.
+        let (stop, go_on) = (list(&held, paused), list(paused, &held));
+        let _ = client.pause(&stop);
+        let _ = client.resume(&go_on);
+        *paused = held;
     }
 
     /// Waits for records, no longer than `step`, and takes those that are there, up to `room`; whether there were any.
@@ -410,7 +431,8 @@ impl Consumer {
         let offsets = lock(&self.state).inbox.uncommitted();
         if !offsets.is_empty() {
             self.commit_now(client, &offsets);
-            self.bell.ring();
+            // There may be more to hand out, and somebody who waited for this.
+            self.wake_all();
         }
         Instant::now()
     }
@@ -467,7 +489,8 @@ struct Now {
     room: Room,
     /// Whether somebody waits for a commit.
     urgent: bool,
-    generation: u64,
+    /// The partitions of which nothing is to be fetched.
+    held: BTreeMap<i32, u64>,
 }
 
 /// A wait for nothing.
@@ -476,8 +499,8 @@ const NOW: Duration = Duration::ZERO;
 /// How long the thread waits for a record; a close is noticed after it.
 const STEP: Duration = Duration::from_millis(20);
 
-/// The same while the client is paused: soon enough for whoever made room.
-const PAUSED_STEP: Duration = Duration::from_millis(2);
+/// The same while somebody may make room, or settle what is to be committed.
+const SHORT_STEP: Duration = Duration::from_millis(2);
 
 /// Records that are handed over together.
 const AT_ONCE: usize = 256;

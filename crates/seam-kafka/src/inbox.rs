@@ -43,6 +43,8 @@ pub(crate) struct Inbox {
     held: usize,
     held_bytes: usize,
     harvest: Harvest,
+    /// Whether nothing is ever committed.
+    private: bool,
 }
 
 /// One partition, from its assignment to its revocation.
@@ -52,8 +54,12 @@ struct Partition {
     seen: i64,
     ready: VecDeque<Item>,
     parked: Vec<(Duration, Item)>,
-    /// Offsets read and not below the watermark, and whether each is done.
+    /// Offsets read and not committed, and whether each is done.
     log: VecDeque<(i64, bool)>,
+    /// How many of them, from the first, lie below the watermark.
+    below: usize,
+    /// How many of them were handed out: they come again if this member dies.
+    window: usize,
     /// What to read next, once all below is done.
     watermark: Option<i64>,
     committed: Option<i64>,
@@ -121,6 +127,11 @@ impl Room {
 pub(crate) type Revoked = Vec<(Arc<Board>, Range<u32>)>;
 
 impl Inbox {
+    /// An inbox of which nothing is ever committed.
+    pub(crate) fn private() -> Self {
+        Self { private: true, ..Self::default() }
+    }
+
     /// A new receiver; its number.
     pub(crate) fn join(&mut self) -> u64 {
         self.numbers += 1;
@@ -201,7 +212,7 @@ impl Inbox {
         let offset = record.offset;
         partition.watermark.get_or_insert(offset);
         // What a start of our own jumped over, or a compaction took out, is done.
-        if partition.log.is_empty() {
+        if partition.log.len() == partition.below {
             partition.watermark = partition.watermark.max(Some(offset));
         }
         partition.log.push_back((offset, false));
@@ -212,13 +223,38 @@ impl Inbox {
         partition.ready.push_back(Item { record, size, attempt: 1, seen });
     }
 
-    /// How much more may be read.
+    /// How much more may be read. What waits in a partition that is [blocked](Self::blocked) does not count, so that it
+    /// keeps nobody from reading the others.
     pub(crate) fn room(&self, credit: usize, bytes: usize) -> Room {
-        let least = usize::from(self.held == 0);
-        Room {
-            records: credit.saturating_sub(self.held),
-            bytes: bytes.saturating_sub(self.held_bytes).max(least),
+        let (mut held, mut held_bytes) = (self.held, self.held_bytes);
+        for blocked in self.partitions.values().filter(|partition| partition.is_blocked(credit)) {
+            held -= blocked.ready.len();
+            held_bytes -= blocked.ready.iter().map(|item| item.size).sum::<usize>();
         }
+        let least = usize::from(held == 0);
+        Room {
+            records: credit.saturating_sub(held),
+            bytes: bytes.saturating_sub(held_bytes).max(least),
+        }
+    }
+
+    /// The partitions of which nothing new is handed out, with their generations: so much of them is not committed
+    /// that `credit` is used up, since something that was read early is still open.
+    pub(crate) fn blocked(&self, credit: usize) -> BTreeMap<i32, u64> {
+        let blocked = self.partitions.iter().filter(|(_, partition)| partition.is_blocked(credit));
+        blocked.map(|(number, partition)| (*number, partition.generation)).collect()
+    }
+
+    /// The partitions that are ours, with their generations.
+    pub(crate) fn generations(&self) -> BTreeMap<i32, u64> {
+        let all = self.partitions.iter();
+        all.map(|(number, partition)| (*number, partition.generation)).collect()
+    }
+
+    /// Whether a commit would make room where half of `credit` is used up.
+    pub(crate) fn is_crowded(&self, credit: usize) -> bool {
+        let crowded = |partition: &Partition| partition.below > 0 && partition.window > credit / 2;
+        !self.private && self.partitions.values().any(crowded)
     }
 
     /// Fills `into` for `member` with no more than `most`; whether there was anything.
@@ -240,7 +276,11 @@ impl Inbox {
                 continue;
             }
             while slots.len() < room && (size == 0 || size < most.bytes) {
+                if partition.is_blocked(most.credit) {
+                    break;
+                }
                 let Some(item) = partition.ready.pop_front() else { break };
+                partition.window += usize::from(item.attempt == 1);
                 size += item.size.max(1);
                 partition.in_hand += 1;
                 partition.holder = Some(member);
@@ -324,7 +364,12 @@ impl Inbox {
             partition.holder = None;
         }
         match again {
-            None => partition.done(item.record.offset),
+            None => {
+                partition.done(item.record.offset);
+                if self.private {
+                    partition.forget(partition.watermark);
+                }
+            }
             Some(after) => {
                 item.attempt = item.attempt.saturating_add(1);
                 self.held += 1;
@@ -351,6 +396,7 @@ impl Inbox {
         for (number, offset) in offsets {
             if let Some(partition) = self.partitions.get_mut(number) {
                 partition.committed = partition.committed.max(Some(*offset));
+                partition.forget(Some(*offset));
             }
         }
     }
@@ -364,11 +410,6 @@ impl Inbox {
     pub(crate) fn next_due(&self, now: Duration) -> Option<Duration> {
         let parked = self.partitions.values().flat_map(|partition| &partition.parked);
         parked.map(|(due, _)| *due).filter(|due| *due > now).min()
-    }
-
-    /// Rises with each assignment.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
     }
 
     /// Notes whom to wake once `member` may get something.
@@ -422,19 +463,36 @@ impl Handed {
 
 impl Partition {
     fn done(&mut self, offset: i64) {
-        // Mostly it is the first.
-        let place = match self.log.front() {
-            Some((first, _)) if *first == offset => Ok(0),
+        // Mostly it is the first that is open.
+        let place = match self.log.get(self.below) {
+            Some((first, _)) if *first == offset => Ok(self.below),
             _ => self.log.binary_search_by_key(&offset, |(offset, _)| *offset),
         };
         if let Ok(at) = place {
             self.log[at].1 = true;
         }
-        while let Some((offset, true)) = self.log.front().copied() {
-            self.log.pop_front();
+        while let Some((offset, true)) = self.log.get(self.below) {
             // Kafka commits the offset to read next, not the one just read.
             self.watermark = self.watermark.max(offset.checked_add(1));
+            self.below += 1;
         }
+    }
+
+    /// What lies before `offset` is committed.
+    fn forget(&mut self, offset: Option<i64>) {
+        while self.below > 0
+            && let Some((first, _)) = self.log.front()
+            && Some(*first) < offset
+        {
+            self.log.pop_front();
+            self.below -= 1;
+            self.window -= 1;
+        }
+    }
+
+    /// Whether what comes next is new, and may not be handed out yet.
+    fn is_blocked(&self, credit: usize) -> bool {
+        self.window >= credit && self.ready.front().is_some_and(|next| next.attempt == 1)
     }
 
     /// Makes ready, in the order of their offsets, what was parked and is due.

@@ -221,6 +221,12 @@ impl Outbox {
                 told.forgotten += 1;
                 Some((stretch.key(place), error))
             }
+            (Err((Fate::NotSent, _)), Outcome::Failed) => {
+                // It failed with what lay before it, in doubt; the doubt is gone.
+                let failure = stretch.failures.get_mut(&place);
+                failure.into_iter().for_each(|(fate, _)| *fate = Fate::NotSent);
+                None
+            }
             _ => None,
         };
         stretch.release();
@@ -532,6 +538,17 @@ mod tests {
         assert!(!outbox.is_idle());
         outbox.report(1, stored(8), &mut told);
         assert!(outbox.is_idle() && outbox.stretches.is_empty());
+    }
+
+    #[test]
+    fn a_doubt_ends_with_the_proof() {
+        let (mut outbox, ticket) = admitted(&["a", "a", "a"]);
+        let mut told = Told::default();
+        outbox.report(0, Err((Fate::MaybeSent, Error::Full)), &mut told);
+        outbox.report(1, Err((Fate::NotSent, Error::Full)), &mut told);
+        let receipts = outbox.take(&ticket, &mut told);
+        let fates: Vec<_> = receipts.failed().iter().map(|(_, error)| error.fate()).collect();
+        assert_eq!(fates, [Fate::MaybeSent, Fate::NotSent, Fate::MaybeSent]);
     }
 
     #[test]

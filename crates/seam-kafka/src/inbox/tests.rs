@@ -1,5 +1,7 @@
 //! Watermarks, generations and who has what.
 
+use seam_core::Delivery;
+
 use super::*;
 
 struct Deaf;
@@ -101,8 +103,61 @@ fn a_partition_stays_with_whoever_has_some_of_it() {
 #[test]
 fn reading_stops_at_the_credit_and_one_always_fits() {
     let (inbox, _) = filled(0..0);
-    assert!(inbox.has_room(1, 0));
+    assert!(!inbox.room(1, 0).is_none());
     let (inbox, _) = filled(0..3);
-    assert!(!inbox.has_room(3, 1 << 20) && inbox.has_room(4, 1 << 20));
-    assert!(!inbox.has_room(4, 3));
+    assert!(inbox.room(3, 1 << 20).is_none() && inbox.room(4, 3).is_none());
+    assert_eq!(inbox.room(4, 1 << 20).records, 1);
+}
+
+/// Settles every delivery but the first.
+fn settle_all_but_the_first(inbox: &mut Inbox, mut taken: Deliveries) -> Delivery {
+    let board = board(inbox);
+    let first = taken.lend().unwrap().take();
+    taken.ack_all();
+    drop(taken);
+    inbox.settle(&board, NOW);
+    first
+}
+
+#[test]
+fn no_more_than_the_credit_is_handed_out_and_not_committed() {
+    let (mut inbox, member) = filled(0..20);
+    let taken = take(&mut inbox, member, 9);
+    let first = settle_all_but_the_first(&mut inbox, taken);
+    assert!(take(&mut inbox, member, 9).is_empty(), "the credit is used up");
+    assert_eq!(inbox.blocked(9).len(), 1);
+    assert_eq!(inbox.room(9, 1 << 20).records, 9, "others may be read");
+    let board = board(&inbox);
+    first.ack().unwrap();
+    inbox.settle(&board, NOW);
+    assert!(inbox.is_crowded(9) && take(&mut inbox, member, 9).is_empty());
+    inbox.committed(&[(0, 9)]);
+    assert!(!inbox.is_crowded(9));
+    assert_eq!(take(&mut inbox, member, 20).len(), 9);
+}
+
+#[test]
+fn what_comes_again_needs_no_credit() {
+    let (mut inbox, member) = filled(0..20);
+    let taken = take(&mut inbox, member, 9);
+    drop(settle_all_but_the_first(&mut inbox, taken));
+    let board = board(&inbox);
+    inbox.settle(&board, NOW);
+    assert_eq!(take(&mut inbox, member, 9).len(), 1);
+}
+
+#[test]
+fn what_is_never_committed_is_forgotten_once_it_is_done() {
+    let (mut inbox, member) = (Inbox::private(), 1);
+    inbox.assign([FRESH].into_iter());
+    inbox.join();
+    (0..30).for_each(|offset| inbox.push(record(offset)));
+    for _ in 0..3 {
+        let mut taken = take(&mut inbox, member, 9);
+        assert_eq!(taken.len(), 9);
+        let board = board(&inbox);
+        taken.ack_all();
+        drop(taken);
+        inbox.settle(&board, NOW);
+    }
 }
