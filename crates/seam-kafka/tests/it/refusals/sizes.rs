@@ -45,9 +45,11 @@ async fn what_the_topic_refuses_as_too_large_was_not_sent_and_the_rest_is() {
     let narrow = NewTopic::new(&topic, 1, TopicReplication::Fixed(1));
     let narrow = narrow.set("max.message.bytes", "10000");
     admin.create_topics(&[narrow], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
-    let uri = format!("kafka://{broker}/{topic}?librdkafka.batch.size=10000");
+    let uri = format!("kafka://{broker}/{topic}");
     let mut sender = soon(registry().sender(uri.as_str())).await.unwrap();
-    refused(&sender, Datagram::new(vec![b'x'; 20_000]), "max.message.bytes").await;
+    refused(&sender, Datagram::new(vec![b'x'; 20_000]), "over the limit of 9872").await;
+    let wide = Datagram::new("x").with_header("wide", "x".repeat(9_950));
+    refused(&sender, wide, "max.message.bytes").await;
     // The broker's limit is for a batch, as the client makes them, and each of these fits.
     for _ in 0..100 {
         soon(sender.feed(Datagram::new(vec![b'x'; 1_000]))).await.unwrap();
