@@ -12,9 +12,10 @@ use seam_core::{Access, Action, Capabilities, Endpoint, Error, Peer, Result};
 use crate::background::{Threads, lock};
 use crate::config::{self, Config};
 use crate::consumer::{Consumer, Reads};
-use crate::producer::{Producer, Target, Way};
+use crate::producer::Producer;
 use crate::replies::{Address, any_of};
 use crate::topic::Topic;
+use crate::way::{Target, Way};
 
 /// What a connection is made of.
 pub(crate) struct Parts {

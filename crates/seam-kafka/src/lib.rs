@@ -54,5 +54,6 @@ mod reports;
 mod topic;
 mod transport;
 mod watch;
+mod way;
 
 pub use transport::Kafka;

@@ -3,13 +3,17 @@
 //! Datagrams are kept in the stretches in which they were admitted, with a few bytes for each that say what became of
 //! it. Only what fails costs more.
 
+mod stretch;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::ops::Range;
 use std::task::Waker;
 
 use bytes::Bytes;
 use seam_core::driver::Ticket;
-use seam_core::{Batch, Confirmation, Datagrams, Error, Fate, Position, Receipts, SendError, View};
+use seam_core::{Batch, Confirmation, Datagrams, Error, Fate, Receipts, SendError, View};
+
+pub(crate) use stretch::Lane;
+use stretch::{Outcome, Slot, Stretch, to_u64, to_usize};
 
 /// The datagrams of one producer, by the numbers of their admission.
 #[derive(Default)]
@@ -24,63 +28,6 @@ pub(crate) struct Outbox {
     in_flight_bytes: usize,
     /// What the last stretch that ended was kept in.
     spare: Option<(Datagrams, Vec<Slot>)>,
-}
-
-/// What shares the fate of a key: what is sent to the topic, and replies in each partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
-    Topic,
-    Reply(i32),
-}
-
-impl Lane {
-    /// Why it failed: where the topic of replies is gone, so is who waited for them.
-    fn blame(self, error: Error) -> Error {
-        match (self, error) {
-            (Self::Reply(_), Error::NotFound { .. }) => Error::RequesterGone,
-            (_, error) => error,
-        }
-    }
-}
-
-/// Datagrams that were admitted one behind the other.
-struct Stretch {
-    first: u64,
-    lane: Lane,
-    /// Kept until all are stored, or their tickets have the answer.
-    datagrams: Datagrams,
-    slots: Vec<Slot>,
-    /// How many are open, how many the client will still report, and how many nobody has been told of.
-    open: usize,
-    unreported: usize,
-    unanswered: usize,
-    /// Why those failed that did, by place.
-    failures: BTreeMap<usize, (Fate, Error)>,
-    /// Whoever waits for one of them, by place.
-    wakers: Vec<(usize, Waker)>,
-}
-
-/// What became of one datagram.
-struct Slot {
-    outcome: Outcome,
-    /// Whether the client has reported it, or will not.
-    reported: bool,
-    /// Where it is, if it is stored.
-    partition: i32,
-    offset: i64,
-    /// As credit counts it, in bytes.
-    size: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Open,
-    Stored,
-    Failed,
-    /// Its ticket has the answer.
-    Taken,
-    /// Nobody will ask.
-    Forgotten,
 }
 
 /// What the client did with a datagram.
@@ -106,10 +53,6 @@ pub(crate) struct Credit {
     pub(crate) count: usize,
     pub(crate) bytes: usize,
 }
-
-/// Up to so many datagrams join the stretch before them, while that has no more than [`LONG`].
-const SHORT: usize = 16;
-const LONG: usize = 256;
 
 impl Outbox {
     /// Whether there is credit for one more; one always fits.
@@ -396,188 +339,5 @@ impl Outbox {
     }
 }
 
-impl Stretch {
-    fn new(
-        first: u64,
-        lane: Lane,
-        datagrams: Datagrams,
-        slots: Vec<Slot>,
-        failures: BTreeMap<usize, (Fate, Error)>,
-    ) -> Self {
-        let (unanswered, open) = (slots.len(), slots.len() - failures.len());
-        let wakers = Vec::new();
-        Self { first, lane, datagrams, slots, open, unreported: open, unanswered, failures, wakers }
-    }
-
-    fn end(&self) -> u64 {
-        self.first + to_u64(self.slots.len())
-    }
-
-    /// Where `number` is, or would be.
-    fn place(&self, number: u64) -> usize {
-        to_usize(number.saturating_sub(self.first))
-    }
-
-    /// Whether `new` may join it: both are short, and nothing of it was let go of yet.
-    fn may_grow(&self, new: &Self) -> bool {
-        self.lane == new.lane
-            && self.unreported > 0
-            && self.slots.len() < LONG
-            && new.slots.len() <= SHORT
-    }
-
-    fn grow(&mut self, new: &mut Self) {
-        let shift = self.slots.len();
-        let failures = std::mem::take(&mut new.failures);
-        self.failures.extend(failures.into_iter().map(|(place, failure)| (place + shift, failure)));
-        self.slots.append(&mut new.slots);
-        self.open += new.open;
-        self.unreported += new.unreported;
-        self.unanswered += new.unanswered;
-    }
-
-    fn first_open(&self, mut places: Range<usize>) -> Option<usize> {
-        places.find(|place| self.slots[*place].outcome == Outcome::Open)
-    }
-
-    /// Its fate is known: tells whoever waits for it.
-    fn close(&mut self, place: usize, outcome: Outcome, told: &mut Told) {
-        self.slots[place].outcome = outcome;
-        self.open -= 1;
-        if let Some(at) = self.wakers.iter().position(|(waiting, _)| *waiting == place) {
-            told.wakers.push(self.wakers.swap_remove(at).1);
-        }
-    }
-
-    fn fail(&mut self, place: usize, fate: Fate, error: Error, told: &mut Told) {
-        self.failures.insert(place, (fate, error));
-        self.close(place, Outcome::Failed, told);
-    }
-
-    /// Notes that its ticket was answered, or never will be; what it was before.
-    fn answer(&mut self, place: usize, how: Outcome) -> Outcome {
-        let before = self.slots[place].outcome;
-        if !matches!(before, Outcome::Taken | Outcome::Forgotten) {
-            self.slots[place].outcome = how;
-            self.unanswered -= 1;
-            self.open -= usize::from(before == Outcome::Open);
-        }
-        before
-    }
-
-    /// Lets go of the datagrams once all are stored: nobody gets them back.
-    fn release(&mut self) {
-        if self.unreported == 0 && self.failures.is_empty() && self.open == 0 {
-            self.datagrams.clear();
-        }
-    }
-
-    fn key(&self, place: usize) -> (Lane, Option<Bytes>) {
-        let key = self.datagrams.view(place).envelope().key.clone();
-        (self.lane, key)
-    }
-}
-
-impl Slot {
-    fn open(size: usize) -> Self {
-        Self { outcome: Outcome::Open, reported: false, partition: 0, offset: 0, size }
-    }
-
-    fn position(&self) -> Position {
-        Position::Offset { partition: self.partition, offset: self.offset }
-    }
-}
-
-fn to_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-fn to_usize(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
-}
-
 #[cfg(test)]
-mod tests {
-    use seam_core::Datagram;
-
-    use super::*;
-
-    fn admitted(keys: &[&'static str]) -> (Outbox, Ticket) {
-        let mut outbox = Outbox::default();
-        let mut batch: Batch = keys.iter().map(|key| Datagram::new("x").with_key(*key)).collect();
-        outbox.admit(&mut batch, Lane::Topic, MUCH, |_, _| Made::Taken);
-        (outbox, batch.take_ticket())
-    }
-
-    const MUCH: Credit = Credit { count: 99, bytes: 1 << 20 };
-
-    fn stored(offset: i64) -> Result<(i32, i64), (Fate, Error)> {
-        Ok((0, offset))
-    }
-
-    #[test]
-    fn nothing_of_a_key_succeeds_behind_a_failure() {
-        let (mut outbox, ticket) = admitted(&["a", "b", "a", "b"]);
-        let mut told = Told::default();
-        outbox.report(0, Err((Fate::NotSent, Error::Full)), &mut told);
-        (1..4).for_each(|number| outbox.report(number, stored(9), &mut told));
-        let receipts = outbox.take(&ticket, &mut told);
-        let fates: Vec<_> = receipts.failed().iter().map(|(at, e)| (*at, e.fate())).collect();
-        assert_eq!(fates, [(0, Fate::NotSent), (2, Fate::MaybeSent)]);
-        assert!(outbox.is_idle() && outbox.stretches.is_empty());
-    }
-
-    #[test]
-    fn what_is_withdrawn_is_in_doubt_until_it_is_reported() {
-        let (mut outbox, ticket) = admitted(&["a", "a"]);
-        let mut told = Told::default();
-        outbox.report(0, stored(7), &mut told);
-        assert_eq!(outbox.first_open(&ticket, 0), Some((1, 1)));
-        let receipts = outbox.take(&ticket, &mut told);
-        assert_eq!(receipts.failed()[0].1.fate(), Fate::MaybeSent);
-        assert!(!outbox.is_idle());
-        outbox.report(1, stored(8), &mut told);
-        assert!(outbox.is_idle() && outbox.stretches.is_empty());
-    }
-
-    #[test]
-    fn a_doubt_ends_with_the_proof() {
-        let (mut outbox, ticket) = admitted(&["a", "a", "a"]);
-        let mut told = Told::default();
-        outbox.report(0, Err((Fate::MaybeSent, Error::Full)), &mut told);
-        outbox.report(1, Err((Fate::NotSent, Error::Full)), &mut told);
-        let receipts = outbox.take(&ticket, &mut told);
-        let fates: Vec<_> = receipts.failed().iter().map(|(_, error)| error.fate()).collect();
-        assert_eq!(fates, [Fate::MaybeSent, Fate::NotSent, Fate::MaybeSent]);
-    }
-
-    #[test]
-    fn a_forgotten_failure_is_told() {
-        let (mut outbox, ticket) = admitted(&["a", "a"]);
-        let mut told = Told::default();
-        outbox.forget(&ticket, &mut told);
-        outbox.report(0, stored(7), &mut told);
-        outbox.report(1, Err((Fate::MaybeSent, Error::Full)), &mut told);
-        assert_eq!(told.forgotten, 1);
-    }
-
-    #[test]
-    fn a_reply_without_topic_is_for_a_requester_that_is_gone() {
-        let mut outbox = Outbox::default();
-        let mut batch: Batch = std::iter::once(Datagram::new("!")).collect();
-        let gone = || Error::NotFound { what: String::new(), remedy: String::new() };
-        outbox.admit(&mut batch, Lane::Reply(3), MUCH, |_, _| Made::Taken);
-        outbox.report(0, Err((Fate::NotSent, gone())), &mut Told::default());
-        let receipts = outbox.take(&batch.take_ticket(), &mut Told::default());
-        assert!(matches!(receipts.failed()[0].1.error(), Error::RequesterGone));
-    }
-
-    #[test]
-    fn one_datagram_fits_any_credit() {
-        let (outbox, _) = admitted(&[]);
-        assert!(outbox.has_room(Credit { count: 1, bytes: 0 }));
-        let (outbox, _) = admitted(&["a"]);
-        assert!(!outbox.has_room(Credit { count: 2, bytes: 1 }));
-        assert!(outbox.has_room(Credit { count: 2, bytes: 3 }));
-    }
-}
+mod tests;

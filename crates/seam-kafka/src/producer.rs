@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
-use seam_core::driver::{Sender, Ticket};
+use seam_core::driver::Ticket;
 use seam_core::{Batch, Clock, Error, Event, Events, Fate, Receipts, Result, SendError, View};
 
 use crate::background::{Bell, Threads, lock};
 use crate::config::Config;
-use crate::outbox::{Credit, Lane, Made, Outbox, Told};
+use crate::outbox::{Credit, Made, Outbox, Told};
 use crate::replies::{Address, CALLER};
 use crate::reports::Reports;
 use crate::topic::Rules;
+use crate::way::Target;
 use crate::{failure, mapping};
 
 type Client = BaseProducer<Reports>;
@@ -196,6 +196,42 @@ impl Producer {
             self.events.emit(Event::Forgotten { count: told.forgotten });
         }
         self.bell.ring();
+    }
+
+    /// Admits all of `batch`, in turn.
+    pub(crate) async fn admit(&self, target: &Target, batch: &mut Batch) -> Result<()> {
+        let mut turn = Turn(None, self);
+        poll_fn(|cx| self.poll_admit(target, batch, &mut turn, cx)).await
+    }
+
+    /// Waits until the fate of every datagram of `ticket` is known.
+    pub(crate) async fn reported(&self, ticket: &Ticket) {
+        let mut seen = 0;
+        poll_fn(|cx| {
+            let mut state = lock(&self.state);
+            let Some((at, number)) = state.outbox.first_open(ticket, seen) else {
+                return Poll::Ready(());
+            };
+            seen = at;
+            state.outbox.wait(number, cx.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// The fates of the datagrams of `ticket`; what has none yet comes back in doubt.
+    pub(crate) fn take(&self, ticket: &Ticket) -> Receipts {
+        let mut told = Told::default();
+        let receipts = lock(&self.state).outbox.take(ticket, &mut told);
+        self.tell(told);
+        receipts
+    }
+
+    /// Nobody will ask for `ticket`.
+    pub(crate) fn forget(&self, ticket: &Ticket) {
+        let mut told = Told::default();
+        lock(&self.state).outbox.forget(ticket, &mut told);
+        self.tell(told);
     }
 
     /// Admits while there is credit and nobody waits before this call.
@@ -387,87 +423,6 @@ impl Drop for Turn<'_> {
         if let Some(next) = next {
             next.wake();
         }
-    }
-}
-
-/// Where a producer writes.
-#[derive(Debug)]
-pub(crate) enum Target {
-    /// To a topic, by key.
-    Topic {
-        /// Its name.
-        name: String,
-        /// Where what has no key goes, so that it keeps its order; `None` spreads it.
-        unkeyed: Option<i32>,
-    },
-    /// To one caller.
-    Reply(Address),
-}
-
-impl Target {
-    fn topic(&self) -> &str {
-        match self {
-            Self::Topic { name, .. } => name,
-            Self::Reply(address) => &address.topic,
-        }
-    }
-
-    /// The partition, unless the client chooses it by the key.
-    fn partition(&self, view: View<'_>) -> Option<i32> {
-        match self {
-            Self::Topic { unkeyed, .. } => unkeyed.filter(|_| view.key().is_none()),
-            Self::Reply(address) => Some(address.partition),
-        }
-    }
-
-    /// What fails beside it under the same key: replies do not fail because of requests.
-    fn lane(&self) -> Lane {
-        match self {
-            Self::Topic { .. } => Lane::Topic,
-            Self::Reply(address) => Lane::Reply(address.partition),
-        }
-    }
-}
-
-/// A producer and where it writes, as drivers have it.
-pub(crate) struct Way {
-    pub(crate) producer: Arc<Producer>,
-    pub(crate) target: Target,
-}
-
-#[async_trait]
-impl Sender for Way {
-    async fn admit(&self, batch: &mut Batch) -> Result<()> {
-        let mut turn = Turn(None, &self.producer);
-        poll_fn(|cx| self.producer.poll_admit(&self.target, batch, &mut turn, cx)).await
-    }
-
-    async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
-        let mut seen = 0;
-        poll_fn(|cx| {
-            let mut state = lock(&self.producer.state);
-            if let Some((at, number)) = state.outbox.first_open(ticket, seen) {
-                seen = at;
-                state.outbox.wait(number, cx.waker());
-                return Poll::Pending;
-            }
-            Poll::Ready(())
-        })
-        .await;
-        self.withdraw(std::mem::take(ticket))
-    }
-
-    fn withdraw(&self, ticket: Ticket) -> Receipts {
-        let mut told = Told::default();
-        let receipts = lock(&self.producer.state).outbox.take(&ticket, &mut told);
-        self.producer.tell(told);
-        receipts
-    }
-
-    fn forget(&self, ticket: &Ticket) {
-        let mut told = Told::default();
-        lock(&self.producer.state).outbox.forget(ticket, &mut told);
-        self.producer.tell(told);
     }
 }
 
