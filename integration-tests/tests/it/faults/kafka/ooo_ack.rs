@@ -59,4 +59,5 @@ async fn kafka_ooo_ack() {
     topic.remove().await;
     report.assert_clean();
     assert!(report.duplicated <= window, "only what was not committed comes again: {report}");
+    assert!(window <= CONCURRENT * kills, "no more than the credit at each kill, and not {window}");
 }
