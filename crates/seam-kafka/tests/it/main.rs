@@ -8,5 +8,6 @@
 mod conformance;
 mod foreign;
 mod refusals;
+mod replies;
 mod rights;
 mod stage;
