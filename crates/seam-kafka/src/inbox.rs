@@ -1,35 +1,17 @@
 //! What was read and is not settled: by partition and assignment, with a watermark that only rises. No client is
 //! touched here, and nothing waits.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use seam_core::Deliveries;
 use seam_core::driver::{Board, Harvest, Harvester};
-use seam_core::{Datagram, Deliveries, Note, Position, Timestamp, Value};
 
-/// One record as it was read.
-#[derive(Clone)]
-pub(crate) struct Record {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) datagram: Datagram,
-    /// What the record says of its time, and whose time that is.
-    pub(crate) time: Option<(&'static str, Timestamp)>,
-}
-
-/// One record in an inbox.
-#[derive(Clone)]
-pub(crate) struct Item {
-    record: Record,
-    /// As credit counts it, in bytes.
-    size: usize,
-    attempt: u32,
-    /// Whether a member before us may have settled it.
-    seen: bool,
-}
+pub(crate) use partition::Record;
+use partition::{Item, Partition};
 
 /// What was read by one consumer, and who has it.
 #[derive(Default)]
@@ -45,27 +27,6 @@ pub(crate) struct Inbox {
     harvest: Harvest,
     /// Whether nothing is ever committed.
     private: bool,
-}
-
-/// One partition, from its assignment to its revocation.
-#[derive(Default)]
-struct Partition {
-    generation: u64,
-    seen: i64,
-    ready: VecDeque<Item>,
-    parked: Vec<(Duration, Item)>,
-    /// Offsets read and not committed, and whether each is done.
-    log: VecDeque<(i64, bool)>,
-    /// How many of them, from the first, lie below the watermark.
-    below: usize,
-    /// How many of them were handed out: they come again if this member dies.
-    window: usize,
-    /// What to read next, once all below is done.
-    watermark: Option<i64>,
-    committed: Option<i64>,
-    /// The member that has some of it, and how many.
-    holder: Option<u64>,
-    in_hand: usize,
 }
 
 /// A receiver.
@@ -436,18 +397,6 @@ impl Inbox {
     }
 }
 
-impl Item {
-    /// What is to say of its delivery.
-    fn note(&self) -> Note {
-        let Record { partition, offset, time, .. } = self.record;
-        let mut note = Note::attempt(self.attempt);
-        note.position = Some(Position::Offset { partition, offset });
-        note.native.extend(time.map(|(name, time)| (name.into(), Value::Time(time))));
-        note.possible_duplicate = self.seen || self.attempt > 1;
-        note
-    }
-}
-
 impl Handed {
     /// Nothing, for a board of which nothing is left.
     fn nothing(board: &Arc<Board>) -> Self {
@@ -461,55 +410,6 @@ impl Handed {
     }
 }
 
-impl Partition {
-    fn done(&mut self, offset: i64) {
-        // Mostly it is the first that is open.
-        let place = match self.log.get(self.below) {
-            Some((first, _)) if *first == offset => Ok(self.below),
-            _ => self.log.binary_search_by_key(&offset, |(offset, _)| *offset),
-        };
-        if let Ok(at) = place {
-            self.log[at].1 = true;
-        }
-        while let Some((offset, true)) = self.log.get(self.below) {
-            // Kafka commits the offset to read next, not the one just read.
-            self.watermark = self.watermark.max(offset.checked_add(1));
-            self.below += 1;
-        }
-    }
-
-    /// What lies before `offset` is committed.
-    fn forget(&mut self, offset: Option<i64>) {
-        while self.below > 0
-            && let Some((first, _)) = self.log.front()
-            && Some(*first) < offset
-        {
-            self.log.pop_front();
-            self.below -= 1;
-            self.window -= 1;
-        }
-    }
-
-    /// Whether what comes next is new, and may not be handed out yet.
-    fn is_blocked(&self, credit: usize) -> bool {
-        self.window >= credit && self.ready.front().is_some_and(|next| next.attempt == 1)
-    }
-
-    /// Makes ready, in the order of their offsets, what was parked and is due.
-    fn unpark(&mut self, now: Duration) {
-        if self.parked.iter().all(|(due, _)| *due > now) {
-            return;
-        }
-        let parked = std::mem::take(&mut self.parked);
-        let (due, parked): (Vec<_>, Vec<_>) = parked.into_iter().partition(|(due, _)| *due <= now);
-        self.parked = parked;
-        for (_, item) in due {
-            let place =
-                self.ready.partition_point(|ready| ready.record.offset < item.record.offset);
-            self.ready.insert(place, item);
-        }
-    }
-}
-
+mod partition;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Watermarks, generations and who has what.
 
-use seam_core::Delivery;
+use seam_core::{Datagram, Delivery};
 
 use super::*;
 
