@@ -42,10 +42,10 @@ impl Consumer {
             if !now.room.is_none() {
                 full_since = None;
             }
-            if self.poll(client, step, now.room) || !paused.is_empty() {
+            if self.poll(client, step, now.room) {
                 last_record = Instant::now();
             } else if last_record.elapsed() > QUIET {
-                self.nudge(client, &mut watch);
+                self.nudge(client, &mut watch, &paused);
                 last_record = Instant::now();
             }
         }
@@ -66,11 +66,13 @@ impl Consumer {
         Some(Now { room, urgent, held })
     }
 
-    /// Has the client fetch anew where it came to a halt. Asks the broker, so it is done while nothing comes.
-    fn nudge(&self, client: &Client, watch: &mut Watch) {
+    /// Has the client fetch anew where it came to a halt, unless it is `paused`. Asks the broker, so it is done while
+    /// nothing comes.
+    fn nudge(&self, client: &Client, watch: &mut Watch, paused: &BTreeMap<i32, u64>) {
         // What cannot be asked now is asked again.
         let Ok(found) = self.progress(client) else { return };
-        for (partition, next) in watch.stalled(found.into_iter()) {
+        let found = found.into_iter().filter(|found| !paused.contains_key(&found.partition));
+        for (partition, next) in watch.stalled(found) {
             let _ = client.seek(&self.config.topic, partition, Offset::Offset(next), NOW);
         }
     }
@@ -113,18 +115,16 @@ impl Consumer {
         if *paused == held {
             return;
         }
-        let topic = &self.config.topic;
-        let list = |from: &BTreeMap<i32, u64>, without: &BTreeMap<i32, u64>| {
-            let mut list = TopicPartitionList::new();
-            for (number, since) in from {
-                if without.get(number) != Some(since) {
-                    list.add_partition(topic, *number);
-                }
+        let (mut stop, mut go_on) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for (number, since) in &held {
+            if paused.get(number) != Some(since) {
+                stop.add_partition(&self.config.topic, *number);
             }
-            list
-        };
+        }
+        for number in paused.keys().filter(|number| !held.contains_key(number)) {
+            go_on.add_partition(&self.config.topic, *number);
+        }
         // What is not ours any more is refused, and need not be done.
-        let (stop, go_on) = (list(&held, paused), list(paused, &held));
         let _ = client.pause(&stop);
         let _ = client.resume(&go_on);
         *paused = held;
