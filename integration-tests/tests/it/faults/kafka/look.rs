@@ -1,6 +1,6 @@
 //! What lies in a topic and what a group has committed, as a foreign client sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -132,6 +132,19 @@ pub(super) fn committed_too_far(
     let below = records.iter().filter(|((partition, offset), _)| {
         committed.get(partition).is_some_and(|committed| offset < committed)
     });
-    let open = |stamp: &Stamp| books.first_open(&stamp.producer, stamp.number) == stamp.number;
-    below.filter(|(_, stamp)| open(stamp)).count()
+    let mut numbers: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    for (_, stamp) in below {
+        numbers.entry(&*stamp.producer).or_default().insert(stamp.number);
+    }
+    // From one open number to the next: asking for each by itself would walk the books again and again.
+    let lost = numbers.iter().map(|(producer, numbers)| {
+        let (mut lost, mut next) = (0, 0);
+        while let Some(below) = numbers.range(next..).next() {
+            let open = books.first_open(producer, *below);
+            lost += usize::from(numbers.contains(&open));
+            next = open + 1;
+        }
+        lost
+    });
+    lost.sum()
 }
