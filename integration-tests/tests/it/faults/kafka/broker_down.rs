@@ -40,13 +40,11 @@ async fn kafka_broker_down_in_pretence() {
     load.goes_on(1).await;
     cluster.broker_round_trip_time(ALL, Duration::ZERO).unwrap();
     load.goes_on(1).await;
-    let [left, timed_out, few, cut] = [
-        Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-        Code::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
-        Code::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
-        Code::RD_KAFKA_RESP_ERR__TRANSPORT,
-    ];
-    fail_requests(&cluster, &[Kind::Produce], &[left, cut, few, timed_out, cut, left]);
+    let left = Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    let cut = Code::RD_KAFKA_RESP_ERR__TRANSPORT;
+    // No produce request is answered by an error: a broker of pretence takes the one behind it all the same, and its
+    // success is the client's proof, as it is with a broker that checks sequences, that the failed one is stored.
+    fail_requests(&cluster, &[Kind::Produce], &[cut, cut, cut]);
     fail_requests(&cluster, &[Kind::Fetch], &[left, cut, cut]);
     let moved = Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
     fail_requests(&cluster, &[Kind::OffsetCommit, Kind::Heartbeat], &[moved, cut]);
