@@ -1,11 +1,9 @@
 //! The topic: found, created, held against what the endpoint asks for, deleted. All of it blocks.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_executor::block_on;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -64,7 +62,7 @@ pub(crate) fn delete(native: &ClientConfig, config: &Config, endpoint: &str) -> 
     let admin = admin(native, endpoint)?;
     let topics = [&*config.topic, &*config.replies];
     let topics = if config.replies_given { &topics[..1] } else { &topics };
-    let results = wait(admin.delete_topics(topics, &options(config)));
+    let results = block_on(admin.delete_topics(topics, &options(config)));
     for result in results.map_err(|error| failure::error(endpoint, error))? {
         match result {
             Ok(_) | Err((_, Code::UnknownTopicOrPartition | Code::UnknownTopic)) => {}
@@ -97,7 +95,7 @@ fn create(native: &ClientConfig, config: &Config, endpoint: &str) -> Result<()> 
     for (name, value) in config.settings {
         topic = topic.set(name, value);
     }
-    let results = wait(admin.create_topics(&[topic], &options(config)));
+    let results = block_on(admin.create_topics(&[topic], &options(config)));
     for result in results.map_err(|error| failure::error(endpoint, error))? {
         match result {
             Ok(_) | Err((_, Code::TopicAlreadyExists)) => {}
@@ -125,7 +123,7 @@ fn rules(native: &ClientConfig, config: &Config, endpoint: &str) -> Rules {
     let topic = ResourceSpecifier::Topic(&config.topic);
     let patience = ASKING.min(config.connect_timeout / 4);
     let options = AdminOptions::new().request_timeout(Some(patience));
-    let answers = wait(admin.describe_configs(&[topic], &options));
+    let answers = block_on(admin.describe_configs(&[topic], &options));
     let settings = answers.ok().and_then(|answers| answers.into_iter().next()?.ok());
     settings.as_ref().map_or_else(Rules::default, Rules::of)
 }
@@ -226,24 +224,5 @@ fn same(what: impl Fn() -> String, unit: &str, found: usize, wanted: Option<i32>
             wanted: wanted.to_string(),
         }),
         _ => Ok(()),
-    }
-}
-
-/// Waits on this thread.
-fn wait<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut cx = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut cx) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
     }
 }
