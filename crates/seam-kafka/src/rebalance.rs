@@ -153,12 +153,10 @@ impl Consumer {
 
     /// Where these partitions end now. What lies before may have been delivered to a member that did not commit it.
     fn seen(&self, client: &Client, list: &TopicPartitionList) -> Option<TopicPartitionList> {
-        let mut ends = list.clone();
-        if self.config.group == Group::Private || ends.count() == 0 {
+        if self.config.group == Group::Private || list.count() == 0 {
             return None;
         }
-        ends.set_all_offsets(Offset::End).ok()?;
-        client.offsets_for_times(ends, PATIENCE).ok()
+        ends(client, list).ok()
     }
 
     /// Stops handing out these partitions and gives what is in hand a little time.
@@ -168,4 +166,11 @@ impl Consumer {
         let waited = self.changed.wait_timeout_while(state, self.config.revoke_wait, busy);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// `list` with where its partitions end now, as the brokers tell.
+pub(crate) fn ends(client: &Client, list: &TopicPartitionList) -> KafkaResult<TopicPartitionList> {
+    let mut ends = list.clone();
+    ends.set_all_offsets(Offset::End)?;
+    client.offsets_for_times(ends, PATIENCE)
 }

@@ -12,14 +12,14 @@ use rdkafka::message::{self, BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use seam_core::{Event, Timestamp};
 
-use super::{Consumer, PATIENCE, State};
+use super::{Consumer, State};
 use crate::background::lock;
 use crate::config::Config;
 use crate::inbox::{Record, Room};
 use crate::rebalance::Client;
 use crate::replies::CALLER;
 use crate::watch::{Progress, Watch};
-use crate::{headers, mapping};
+use crate::{headers, mapping, rebalance};
 
 impl Consumer {
     /// Reads until it is to end.
@@ -79,9 +79,7 @@ impl Consumer {
 
     fn progress(&self, client: &Client) -> KafkaResult<Vec<Progress>> {
         let positions = client.position()?;
-        let mut ends = positions.clone();
-        ends.set_all_offsets(Offset::End)?;
-        let ends = client.offsets_for_times(ends, PATIENCE)?;
+        let ends = rebalance::ends(client, &positions)?;
         let found = positions.elements().into_iter().filter_map(|at| {
             let partition = at.partition();
             let end = ends.find_partition(at.topic(), partition)?.offset();
