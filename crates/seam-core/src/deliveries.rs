@@ -1,11 +1,13 @@
 //! Deliveries on their way in: a reusable container that lends each one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::batch::count;
 use crate::board::{Board, Harvester, place, word_count};
@@ -27,26 +29,33 @@ pub struct Note {
     /// Where the broker has it.
     pub position: Option<Position>,
     /// What the broker added, by its own names.
-    pub native: Vec<(Box<str>, Value)>,
+    pub native: Natives,
 }
+
+/// Names and values that a broker added. The first needs no memory of its own.
+pub type Natives = SmallVec<[(Cow<'static, str>, Value); 1]>;
 
 impl Note {
     /// The note of attempt number `attempt`, from 1, with nothing else to say; its fields can be set.
     #[must_use]
+    #[inline]
     pub fn attempt(attempt: u32) -> Self {
-        Self { attempt, ..FIRST.clone() }
+        Self { attempt, ..first() }
     }
 }
 
 impl Default for Note {
     /// A first attempt, of which the broker says nothing.
     fn default() -> Self {
-        FIRST.clone()
+        first()
     }
 }
 
-pub(crate) static FIRST: Note =
-    Note { attempt: 1, possible_duplicate: false, position: None, native: Vec::new() };
+pub(crate) static FIRST: Note = first();
+
+const fn first() -> Note {
+    Note { attempt: 1, possible_duplicate: false, position: None, native: Natives::new_const() }
+}
 
 /// A reusable container of deliveries. [`Receiver::receive`](crate::Receiver::receive) fills it, then
 /// it lends each delivery in turn. What it is made of inside may change.
@@ -248,6 +257,11 @@ impl Deliveries {
     pub fn push_noted(&mut self, datagram: Datagram, note: Note) {
         self.notes.push((count(self.items.len()), note));
         self.push(datagram);
+    }
+
+    /// For drivers: says this of the deliveries that were brought, in their order.
+    pub fn annotate(&mut self, notes: impl Iterator<Item = Note>) {
+        self.notes.extend((0..).zip(notes));
     }
 
     /// For drivers: brings all deliveries at once, first attempts without an expiry, and shares them with the

@@ -123,7 +123,7 @@ pub use clock::{Clock, Sleep, SystemClock, VirtualClock};
 pub use connection::Connection;
 pub use datagram::Datagram;
 pub use datagrams::{Datagrams, Entries};
-pub use deliveries::{Deliveries, Lent, Note};
+pub use deliveries::{Deliveries, Lent, Natives, Note};
 pub use delivery::{Delivery, Duty, SettleError, Verdict};
 pub use driver::{Drained, Settled, Transport};
 pub use endpoint::{Endpoint, Host, Kind, Parameter, Scheme, Shape, Side, Start};
