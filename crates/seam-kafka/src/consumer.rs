@@ -13,7 +13,8 @@ use seam_core::{Clock, Error, Event, Events, Result, Start};
 
 use crate::background::{Bell, Threads, lock};
 use crate::config::{Config, Group};
-use crate::inbox::{Inbox, Record, Revoked};
+use crate::fetch::Fetch;
+use crate::inbox::{Inbox, Revoked};
 use crate::member::Member;
 use crate::rebalance::{Client, Rebalances};
 use crate::replies::{Address, random};
@@ -38,8 +39,6 @@ pub(crate) struct Consumer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
     pub(crate) state: Mutex<State>,
-    /// What the thread has read and not yet handed over.
-    read: Mutex<Vec<Record>>,
     /// For the thread: there is room, something to commit, or an end.
     pub(crate) changed: Condvar,
     /// For futures: it is placed, committed or ended.
@@ -88,7 +87,6 @@ impl Consumer {
             clock,
             events,
             state: Mutex::new(state),
-            read: Mutex::default(),
             changed: Condvar::new(),
             bell: Bell::default(),
         });
@@ -176,10 +174,11 @@ impl Consumer {
             let client = self.config.consumer(native.clone(), &named);
             let client = client.create_with_context(Rebalances::new(self.clone()));
             let reading = client.and_then(|client: Client| {
+                let fetch = Fetch::new(&client);
                 self.begin(&client, partitions)?;
                 lock(&self.state).began = true;
                 self.bell.ring();
-                self.read(&client);
+                self.read(&client, fetch);
                 self.leave(&client);
                 Ok(())
             });

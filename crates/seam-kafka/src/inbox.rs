@@ -2,6 +2,7 @@
 //! touched here, and nothing waits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::Range;
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,8 +11,9 @@ use std::time::Duration;
 use seam_core::Deliveries;
 use seam_core::driver::{Board, Harvest, Harvester};
 
-pub(crate) use partition::Record;
-use partition::{Item, Partition};
+use partition::Partition;
+pub(crate) use run::Gathered;
+use run::Item;
 
 /// What was read by one consumer, and who has it.
 #[derive(Default)]
@@ -27,6 +29,10 @@ pub(crate) struct Inbox {
     harvest: Harvest,
     /// Whether nothing is ever committed.
     private: bool,
+    /// The partition that is looked at first when something is handed out, so that each has its turn.
+    turn: i32,
+    /// Settled as a whole, and empty.
+    spare: Vec<Gathered>,
 }
 
 /// A receiver.
@@ -44,11 +50,14 @@ struct Handed {
     member: u64,
     slots: Vec<Option<Slot>>,
     open: usize,
+    open_bytes: usize,
 }
 
 struct Slot {
     generation: u64,
     item: Item,
+    /// Whether a member before us may have settled it.
+    seen: bool,
 }
 
 /// A partition that is ours from now on.
@@ -70,17 +79,23 @@ pub(crate) struct Most {
     pub(crate) bytes: usize,
 }
 
-/// What may be read.
+/// What may be read, or was.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Room {
     pub(crate) records: usize,
-    /// Of all of them; one more may lie across.
+    /// Of all of them; what is read together may lie across.
     pub(crate) bytes: usize,
 }
 
 impl Room {
     pub(crate) fn is_none(self) -> bool {
         self.records == 0 || self.bytes == 0
+    }
+
+    /// What is left of it.
+    pub(crate) fn less(self, taken: Self) -> Self {
+        let records = self.records.saturating_sub(taken.records);
+        Self { records, bytes: self.bytes.saturating_sub(taken.bytes) }
     }
 }
 
@@ -130,7 +145,7 @@ impl Inbox {
             let parked = partition.parked.drain(..).map(|(_, item)| item);
             for item in partition.ready.drain(..).chain(parked) {
                 self.held -= 1;
-                self.held_bytes -= item.size;
+                self.held_bytes -= item.size();
             }
             busy |= partition.in_hand > 0;
         }
@@ -144,17 +159,17 @@ impl Inbox {
         let (mut revoked, mut count) = (Vec::new(), 0);
         for handed in self.boards.values_mut() {
             for (index, slot) in (0_u32..).zip(&mut handed.slots) {
-                let Some(lost) =
-                    slot.take_if(|slot| partitions.contains(&slot.item.record.partition))
+                let Some(lost) = slot.take_if(|slot| partitions.contains(&slot.item.partition()))
                 else {
                     continue;
                 };
                 revoked.push((handed.board.clone(), index..index + 1));
                 count += 1;
                 handed.open -= 1;
+                handed.open_bytes -= lost.item.size();
                 if let Some(member) = self.members.get_mut(&handed.member) {
                     member.in_hand -= 1;
-                    member.in_hand_bytes -= lost.item.size;
+                    member.in_hand_bytes -= lost.item.size();
                 }
             }
         }
@@ -167,21 +182,22 @@ impl Inbox {
         self.partitions.keys().copied().collect()
     }
 
-    /// Takes what was read. What is of no partition of ours is left out: it comes to whoever has it.
-    pub(crate) fn push(&mut self, record: Record) {
-        let Some(partition) = self.partitions.get_mut(&record.partition) else { return };
-        let offset = record.offset;
-        partition.watermark.get_or_insert(offset);
-        // What a start of our own jumped over, or a compaction took out, is done.
-        if partition.log.len() == partition.below {
-            partition.watermark = partition.watermark.max(Some(offset));
+    /// Takes what was read, and adds to `spare` what may be used again. What is of no partition of ours is left out:
+    /// it comes to whoever has it.
+    pub(crate) fn take_in(&mut self, read: &mut Vec<Gathered>, spare: &mut Vec<Gathered>) {
+        read.drain(..).for_each(|read| self.push(read));
+        spare.append(&mut self.spare);
+        spare.truncate(SPARE);
+    }
+
+    fn push(&mut self, read: Gathered) {
+        let Some(partition) = self.partitions.get_mut(&read.partition) else { return };
+        self.held_bytes += read.size();
+        for offset in read.offsets() {
+            partition.read(offset);
+            self.held += 1;
         }
-        partition.log.push_back((offset, false));
-        let size = record.datagram.view().size();
-        self.held += 1;
-        self.held_bytes += size;
-        let seen = offset < partition.seen;
-        partition.ready.push_back(Item { record, size, attempt: 1, seen });
+        partition.ready.extend(read.into_items());
     }
 
     /// How much more may be read. What waits in a partition that is [blocked](Self::blocked) does not count, so that it
@@ -190,7 +206,7 @@ impl Inbox {
         let (mut held, mut held_bytes) = (self.held, self.held_bytes);
         for blocked in self.partitions.values().filter(|partition| partition.is_blocked(credit)) {
             held -= blocked.ready.len();
-            held_bytes -= blocked.ready.iter().map(|item| item.size).sum::<usize>();
+            held_bytes -= blocked.ready.iter().map(Item::size).sum::<usize>();
         }
         let least = usize::from(held == 0);
         Room {
@@ -230,53 +246,74 @@ impl Inbox {
         let Some(own) = self.members.get(&member) else { return false };
         let room = most.asked.min(most.credit.saturating_sub(own.in_hand));
         let mut size = own.in_hand_bytes;
-        let mut slots = Vec::new();
-        for partition in self.partitions.values_mut() {
-            partition.unpark(now);
-            if partition.holder.is_some_and(|holder| holder != member) {
-                continue;
-            }
-            while slots.len() < room && (size == 0 || size < most.bytes) {
-                if partition.is_blocked(most.credit) {
-                    break;
+        let (mut slots, mut lies) = (Vec::new(), true);
+        let turns = [(Included(self.turn), Unbounded), (Unbounded, Excluded(self.turn))];
+        'full: for turn in turns {
+            for (number, partition) in self.partitions.range_mut(turn) {
+                partition.unpark(now);
+                if partition.holder.is_some_and(|holder| holder != member) {
+                    continue;
                 }
-                let Some(item) = partition.ready.pop_front() else { break };
-                partition.window += usize::from(item.attempt == 1);
-                size += item.size.max(1);
-                partition.in_hand += 1;
-                partition.holder = Some(member);
-                slots.push(Some(Slot { generation: partition.generation, item }));
+                while let Some(next) = partition.ready.front() {
+                    if slots.len() >= room || (size > 0 && size >= most.bytes) {
+                        break 'full;
+                    }
+                    if partition.is_blocked(most.credit) {
+                        break;
+                    }
+                    let follows = lies && next.follows(slots.last().map(|last: &Slot| &last.item));
+                    if lies && !follows && slots.len() >= ENOUGH {
+                        break 'full;
+                    }
+                    lies = follows;
+                    let Some(item) = partition.hand_out(member) else { break };
+                    size += item.size().max(1);
+                    let generation = partition.generation;
+                    slots.push(Slot { generation, seen: item.offset() < partition.seen, item });
+                    self.turn = number.saturating_add(1);
+                }
             }
         }
         if slots.is_empty() {
             return false;
         }
-        self.lend(member, slots, into, harvester);
+        self.lend(member, slots, lies, into, harvester);
         true
     }
 
+    /// Hands out `slots`; `lies` if all of them lie one behind the other in what was read.
     fn lend(
         &mut self,
         member: u64,
-        slots: Vec<Option<Slot>>,
+        slots: Vec<Slot>,
+        lies: bool,
         into: &mut Deliveries,
         harvester: Arc<dyn Harvester>,
     ) {
         self.numbers += 1;
         let board = into.begin(slots.len(), self.numbers, harvester);
-        let mut bytes = 0;
-        for Slot { item, .. } in slots.iter().flatten() {
-            bytes += item.size;
-            into.push_noted(item.record.datagram.clone(), item.note());
+        match slots.first().filter(|_| lies) {
+            Some(first) => {
+                let (datagrams, places) = first.item.stretch(slots.len());
+                into.share(datagrams, places);
+                into.annotate(slots.iter().map(|slot| slot.item.note(slot.seen)));
+            }
+            None => {
+                for Slot { item, seen, .. } in &slots {
+                    into.push_noted(item.datagram(), item.note(*seen));
+                }
+            }
         }
+        let bytes = slots.iter().map(|slot| slot.item.size()).sum::<usize>();
         self.held -= slots.len();
         self.held_bytes -= bytes;
         if let Some(member) = self.members.get_mut(&member) {
             member.in_hand += slots.len();
             member.in_hand_bytes += bytes;
         }
-        let open = slots.len();
-        self.boards.insert(self.numbers, Handed { board, member, slots, open });
+        let (open, open_bytes) = (slots.len(), bytes);
+        let slots = slots.into_iter().map(Some).collect();
+        self.boards.insert(self.numbers, Handed { board, member, slots, open, open_bytes });
     }
 
     /// Takes over what was settled on `board`; how many settlements came too late, and whom to wake.
@@ -286,6 +323,7 @@ impl Inbox {
         // What is not there any more was revoked as a whole.
         let known = self.boards.remove(&board.token());
         let mut handed = known.unwrap_or_else(|| Handed::nothing(board));
+        let (open, open_bytes) = (handed.open, handed.open_bytes);
         let mut late = 0;
         for index in harvest.done.iter().cloned().flatten() {
             late += u64::from(!self.release(&mut handed, index, None, now));
@@ -297,6 +335,10 @@ impl Inbox {
             late += u64::from(!self.release(&mut handed, index, Some(after), now));
         }
         self.harvest = harvest;
+        if let Some(member) = self.members.get_mut(&handed.member) {
+            member.in_hand -= open - handed.open;
+            member.in_hand_bytes -= open_bytes - handed.open_bytes;
+        }
         if handed.open > 0 {
             self.boards.insert(board.token(), handed);
         }
@@ -311,12 +353,8 @@ impl Inbox {
         again: Option<Duration>,
         now: Duration,
     ) -> bool {
-        let Some(Slot { generation, mut item }) = handed.take(index) else { return false };
-        if let Some(member) = self.members.get_mut(&handed.member) {
-            member.in_hand -= 1;
-            member.in_hand_bytes -= item.size;
-        }
-        let partition = self.partitions.get_mut(&item.record.partition);
+        let Some(Slot { generation, item, .. }) = handed.take(index) else { return false };
+        let partition = self.partitions.get_mut(&item.partition());
         let Some(partition) = partition.filter(|ours| ours.generation == generation) else {
             return false;
         };
@@ -326,16 +364,16 @@ impl Inbox {
         }
         match again {
             None => {
-                partition.done(item.record.offset);
+                partition.done(item.offset());
                 if self.private {
                     partition.forget(partition.watermark);
                 }
+                self.spare.extend(item.end().filter(|_| self.spare.len() < SPARE));
             }
             Some(after) => {
-                item.attempt = item.attempt.saturating_add(1);
                 self.held += 1;
-                self.held_bytes += item.size;
-                partition.parked.push((now.saturating_add(after), item));
+                self.held_bytes += item.size();
+                partition.parked.push((now.saturating_add(after), item.again()));
                 partition.unpark(now);
             }
         }
@@ -400,16 +438,24 @@ impl Inbox {
 impl Handed {
     /// Nothing, for a board of which nothing is left.
     fn nothing(board: &Arc<Board>) -> Self {
-        Self { board: board.clone(), member: 0, slots: Vec::new(), open: 0 }
+        Self { board: board.clone(), member: 0, slots: Vec::new(), open: 0, open_bytes: 0 }
     }
 
     fn take(&mut self, index: u32) -> Option<Slot> {
         let slot = self.slots.get_mut(usize::try_from(index).ok()?)?.take()?;
         self.open -= 1;
+        self.open_bytes -= slot.item.size();
         Some(slot)
     }
 }
 
+/// So many deliveries that lie one behind the other are not joined by others, which would have all of them copied.
+const ENOUGH: usize = 32;
+
+/// So much memory of what was settled is used again.
+const SPARE: usize = 16;
+
 mod partition;
+mod run;
 #[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ mod config;
 mod connection;
 mod consumer;
 mod failure;
-mod headers;
+mod fetch;
 mod heard;
 mod inbox;
 mod mapping;

@@ -1,6 +1,6 @@
 //! What the client's group decides: partitions come and go, on the thread that polls.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -13,48 +13,52 @@ use seam_core::Start;
 use crate::background::lock;
 use crate::config::Group;
 use crate::consumer::{Consumer, PATIENCE, State};
+use crate::fetch::Queue;
 use crate::inbox::Assigned;
 
 /// The client of a consumer.
 pub(crate) type Client = BaseConsumer<Rebalances>;
 
 /// Hears of assignments, on the thread that polls.
-pub(crate) struct Rebalances(Arc<Consumer>);
+pub(crate) struct Rebalances {
+    consumer: Arc<Consumer>,
+    /// Where partitions are to hand their records to.
+    pub(crate) records: OnceLock<Weak<Queue>>,
+}
 
 impl ClientContext for Rebalances {
     fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
 
     fn error(&self, error: KafkaError, _: &str) {
-        self.0.hear(error);
+        self.consumer.hear(error);
     }
 }
 
 impl ConsumerContext for Rebalances {
     fn rebalance(&self, client: &Client, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        self.0.take_in();
         let cooperative = matches!(client.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let outcome = if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             let placed = self.place(client, list);
-            self.0.assigned(client, &placed);
+            self.consumer.assigned(client, &placed);
             if cooperative { client.incremental_assign(&placed) } else { client.assign(&placed) }
         } else {
             self.give_up(client, list);
             if cooperative { client.incremental_unassign(list) } else { client.unassign() }
         };
         if let Err(error) = outcome {
-            self.0.hear(error);
+            self.consumer.hear(error);
         }
     }
 }
 
 impl Rebalances {
     pub(crate) fn new(consumer: Arc<Consumer>) -> Self {
-        Self(consumer)
+        Self { consumer, records: OnceLock::new() }
     }
 
     /// Where the group has no offset yet, what `from=` says, unless that is what Kafka does by itself.
     fn place(&self, client: &Client, list: &TopicPartitionList) -> TopicPartitionList {
-        if self.0.config.from == Start::Earliest {
+        if self.consumer.config.from == Start::Earliest {
             return list.clone();
         }
         let placed = client.committed_offsets(list.clone(), PATIENCE).and_then(|committed| {
@@ -66,7 +70,7 @@ impl Rebalances {
                 // Known to the broker, so it is read from there; without an offset, as the client does.
                 into.add_partition(element.topic(), element.partition());
             }
-            for element in self.0.place(client, &fresh)?.elements() {
+            for element in self.consumer.place(client, &fresh)?.elements() {
                 placed.add_partition_offset(
                     element.topic(),
                     element.partition(),
@@ -82,12 +86,12 @@ impl Rebalances {
         let partitions: Vec<i32> =
             list.elements().iter().map(|element| element.partition()).collect();
         if !client.assignment_lost() {
-            self.0.settle_before_leaving(&partitions);
-            let mut offsets = lock(&self.0.state).inbox.uncommitted();
+            self.consumer.settle_before_leaving(&partitions);
+            let mut offsets = lock(&self.consumer.state).inbox.uncommitted();
             offsets.retain(|(partition, _)| partitions.contains(partition));
-            self.0.commit_now(client, &offsets);
+            self.consumer.commit_now(client, &offsets);
         }
-        self.0.revoke(&partitions);
+        self.consumer.revoke(&partitions);
     }
 }
 
@@ -144,6 +148,11 @@ impl Consumer {
             };
             Assigned { partition: number, start, seen }
         });
+        if let Some(records) = client.context().records.get().and_then(Weak::upgrade) {
+            for element in list.elements() {
+                records.collect(client, element.topic(), element.partition());
+            }
+        }
         let mut state = lock(&self.state);
         state.inbox.assign(partitions);
         state.placed = true;

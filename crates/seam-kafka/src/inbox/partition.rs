@@ -3,33 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use seam_core::{Datagram, Note, Position, Timestamp, Value};
-
-/// One record as it was read.
-#[derive(Clone)]
-pub(crate) struct Record {
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) datagram: Datagram,
-    /// What the record says of its time, and whose time that is.
-    pub(crate) time: Option<(&'static str, Timestamp)>,
-}
-
-/// One record in an inbox.
-#[derive(Clone)]
-pub(super) struct Item {
-    pub(super) record: Record,
-    /// As credit counts it, in bytes.
-    pub(super) size: usize,
-    pub(super) attempt: u32,
-    /// Whether a member before us may have settled it.
-    pub(super) seen: bool,
-}
+use super::run::Item;
 
 /// One partition, from its assignment to its revocation.
 #[derive(Default)]
 pub(super) struct Partition {
     pub(super) generation: u64,
+    /// What lies before this offset may have been delivered to a member before us.
     pub(super) seen: i64,
     pub(super) ready: VecDeque<Item>,
     pub(super) parked: Vec<(Duration, Item)>,
@@ -47,19 +27,26 @@ pub(super) struct Partition {
     pub(super) in_hand: usize,
 }
 
-impl Item {
-    /// What is to say of its delivery.
-    pub(super) fn note(&self) -> Note {
-        let Record { partition, offset, time, .. } = self.record;
-        let mut note = Note::attempt(self.attempt);
-        note.position = Some(Position::Offset { partition, offset });
-        note.native.extend(time.map(|(name, time)| (name.into(), Value::Time(time))));
-        note.possible_duplicate = self.seen || self.attempt > 1;
-        note
-    }
-}
-
 impl Partition {
+    /// Notes that the record at `offset` was read.
+    pub(super) fn read(&mut self, offset: i64) {
+        self.watermark.get_or_insert(offset);
+        // What a start of our own jumped over, or a compaction took out, is done.
+        if self.log.len() == self.below {
+            self.watermark = self.watermark.max(Some(offset));
+        }
+        self.log.push_back((offset, false));
+    }
+
+    /// What comes next, for `member`.
+    pub(super) fn hand_out(&mut self, member: u64) -> Option<Item> {
+        let item = self.ready.pop_front()?;
+        self.window += usize::from(item.attempt == 1);
+        self.in_hand += 1;
+        self.holder = Some(member);
+        Some(item)
+    }
+
     pub(super) fn done(&mut self, offset: i64) {
         // Mostly it is the first that is open.
         let place = match self.log.get(self.below) {
@@ -102,8 +89,7 @@ impl Partition {
         let (due, parked): (Vec<_>, Vec<_>) = parked.into_iter().partition(|(due, _)| *due <= now);
         self.parked = parked;
         for (_, item) in due {
-            let place =
-                self.ready.partition_point(|ready| ready.record.offset < item.record.offset);
+            let place = self.ready.partition_point(|ready| ready.offset() < item.offset());
             self.ready.insert(place, item);
         }
     }

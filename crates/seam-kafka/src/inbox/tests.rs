@@ -22,8 +22,10 @@ fn filled(offsets: Range<i64>) -> (Inbox, u64) {
     (inbox, member)
 }
 
-fn record(offset: i64) -> Record {
-    Record { partition: 0, offset, datagram: Datagram::new("x"), time: None }
+fn record(offset: i64) -> Gathered {
+    let mut one = Gathered::new(0, None);
+    one.push(offset, None, Datagram::new("x"));
+    one
 }
 
 fn take(inbox: &mut Inbox, member: u64, max: usize) -> Deliveries {

@@ -78,7 +78,7 @@ async fn what_a_foreign_program_writes_is_delivered_as_it_is() {
         .with_header("priority", "very");
     assert_eq!(odd.datagram(), &expected);
     let time = Value::Time(Timestamp::from_millis(time).unwrap());
-    assert_eq!(odd.note().native, [("CreateTime".into(), time)]);
+    assert_eq!(odd.note().native[..], [("CreateTime".into(), time)]);
     let plain = [
         Datagram::empty().with_key(&b"gone"[..]),
         Datagram::new("").with_key(&b""[..]),
