@@ -55,5 +55,6 @@ mod topic;
 mod transport;
 mod watch;
 mod way;
+mod write;
 
 pub use transport::Kafka;

@@ -26,18 +26,42 @@ pub(crate) struct Outbox {
     /// What the client has and has not reported.
     in_flight: usize,
     in_flight_bytes: usize,
-    /// What the last stretch that ended was kept in.
-    spare: Option<(Datagrams, Vec<Slot>)>,
+    /// Empty, for the next stretches.
+    spare: Spare,
 }
 
-/// What the client did with a datagram.
-pub(crate) enum Made {
-    /// It has it, and will report it.
-    Taken,
-    /// It does not take it.
-    Refused(Error),
-    /// It has no room now.
-    Full,
+/// Memory of stretches that ended, some of it to be used again.
+#[derive(Default)]
+struct Spare {
+    datagrams: Vec<Datagrams>,
+    slots: Vec<Vec<Slot>>,
+}
+
+impl Spare {
+    fn take(&mut self) -> (Datagrams, Vec<Slot>) {
+        (self.datagrams.pop().unwrap_or_default(), self.slots.pop().unwrap_or_default())
+    }
+
+    fn keep_datagrams(&mut self, mut datagrams: Datagrams) {
+        datagrams.clear();
+        self.datagrams.push(datagrams);
+        self.datagrams.truncate(SPARE);
+    }
+
+    fn keep_slots(&mut self, mut slots: Vec<Slot>) {
+        slots.clear();
+        self.slots.push(slots);
+        self.slots.truncate(SPARE);
+    }
+}
+
+/// What the client did with datagrams, from the first on.
+#[derive(Default)]
+pub(crate) struct Given {
+    /// How many it took or refused. For the next it has no room now.
+    pub(crate) count: usize,
+    /// Those of them that it does not take, in order.
+    pub(crate) refused: Vec<(usize, Error)>,
 }
 
 /// What a report has to be told of, without any lock.
@@ -73,46 +97,45 @@ impl Outbox {
         self.in_flight == 0
     }
 
-    /// Gives the client what is in `batch`, in order, while there is `credit` and it has room. `give` is told each
-    /// datagram and the number by which it is to be reported.
+    /// Gives the client what is in `batch`, in order, while there is `credit` and it has room. `give` is told the
+    /// datagrams for which there is credit, and the number by which the first is to be reported.
     pub(crate) fn admit(
         &mut self,
         batch: &mut Batch,
         lane: Lane,
         credit: Credit,
-        mut give: impl FnMut(View<'_>, u64) -> Made,
+        give: impl FnOnce(&mut dyn Iterator<Item = View<'_>>, u64) -> Given,
     ) {
-        let (datagrams, mut slots) = self.spare.take().unwrap_or_default();
-        let mut failures = BTreeMap::new();
-        let mut next = self.next;
+        let (datagrams, mut slots) = self.spare.take();
         for view in batch.views() {
             if !self.has_room(credit) {
                 break;
             }
-            let size = view.size();
-            match give(view, next) {
-                Made::Taken => {
-                    self.in_flight += 1;
-                    self.in_flight_bytes += size;
-                    slots.push(Slot::open(size));
-                }
-                Made::Full => break,
-                Made::Refused(error) => {
-                    failures.insert(slots.len(), (Fate::NotSent, lane.blame(error)));
-                    slots.push(Slot {
-                        outcome: Outcome::Failed,
-                        reported: true,
-                        ..Slot::open(size)
-                    });
-                }
-            }
-            next += 1;
+            let slot = Slot::open(view.size());
+            self.in_flight += 1;
+            self.in_flight_bytes += slot.size;
+            slots.push(slot);
+        }
+        let Given { count, refused } = give(&mut batch.views().take(slots.len()), self.next);
+        for slot in slots.drain(count..) {
+            self.in_flight -= 1;
+            self.in_flight_bytes -= slot.size;
+        }
+        let mut failures = BTreeMap::new();
+        for (place, error) in refused {
+            let slot = &mut slots[place];
+            (slot.outcome, slot.reported) = (Outcome::Failed, true);
+            self.in_flight -= 1;
+            self.in_flight_bytes -= slot.size;
+            failures.insert(place, (Fate::NotSent, lane.blame(error)));
         }
         if slots.is_empty() {
-            self.spare = Some((datagrams, slots));
+            self.spare.keep_datagrams(datagrams);
+            self.spare.keep_slots(slots);
             return;
         }
-        let first = std::mem::replace(&mut self.next, next);
+        let first = self.next;
+        self.next += to_u64(slots.len());
         self.keep(batch, Stretch::new(first, lane, datagrams, slots, failures));
     }
 
@@ -125,7 +148,8 @@ impl Outbox {
                     last.datagrams.push(datagram);
                 }
                 last.grow(&mut new);
-                self.spare = Some((new.datagrams, new.slots));
+                self.spare.keep_datagrams(new.datagrams);
+                self.spare.keep_slots(new.slots);
             }
             None => {
                 batch.admit_into(count, new.first, &mut new.datagrams);
@@ -172,7 +196,8 @@ impl Outbox {
             }
             _ => None,
         };
-        stretch.release();
+        let stored = stretch.release();
+        stored.into_iter().for_each(|stored| self.spare.keep_datagrams(stored));
         self.in_flight -= 1;
         self.in_flight_bytes -= size;
         if let Some((key, error)) = failed {
@@ -328,16 +353,15 @@ impl Outbox {
             if first.unreported > 0 || first.unanswered > 0 {
                 return;
             }
-            let Some(Stretch { mut datagrams, mut slots, .. }) = self.stretches.pop_front() else {
-                return;
-            };
+            let Some(Stretch { slots, .. }) = self.stretches.pop_front() else { return };
             self.hint = self.hint.saturating_sub(1);
-            datagrams.clear();
-            slots.clear();
-            self.spare = Some((datagrams, slots));
+            self.spare.keep_slots(slots);
         }
     }
 }
+
+/// So much memory of stretches that ended is used again.
+const SPARE: usize = 4;
 
 #[cfg(test)]
 mod tests;

@@ -10,21 +10,22 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
+use rdkafka::producer::{BaseProducer, Producer as _, PurgeConfig};
 use seam_core::driver::Ticket;
-use seam_core::{Batch, Clock, Error, Event, Events, Fate, Receipts, Result, SendError, View};
+use seam_core::{Batch, Clock, Error, Event, Events, Fate, Receipts, Result, SendError};
 
+use self::writing::Writing;
 use crate::background::{Bell, Threads, lock};
 use crate::config::Config;
-use crate::outbox::{Credit, Made, Outbox, Told};
-use crate::replies::{Address, CALLER};
+use crate::failure;
+use crate::outbox::{Credit, Outbox, Told};
 use crate::reports::Reports;
 use crate::topic::Rules;
 use crate::way::Target;
-use crate::{failure, mapping};
+use crate::write::Sink;
 
-type Client = BaseProducer<Reports>;
+/// The client of a producer.
+pub(crate) type Client = BaseProducer<Reports>;
 
 /// A client and what became of what it was given; [`Way`]s send over it.
 pub(crate) struct Producer {
@@ -54,7 +55,7 @@ type Report = (u64, Result<(i32, i64), (Fate, Error)>);
 
 struct State {
     /// Only ever used under the lock, so that the thread that polls has the last handle.
-    client: Option<Arc<Client>>,
+    wire: Option<Wire>,
     outbox: Outbox,
     /// Calls that wait for credit, in the order in which they were first polled.
     waiting: VecDeque<(u64, Waker)>,
@@ -67,6 +68,13 @@ struct State {
     closing: bool,
     /// Whether the thread is done.
     ended: bool,
+}
+
+/// What is written to.
+struct Wire {
+    /// The topic of the connection.
+    sink: Sink,
+    client: Arc<Client>,
 }
 
 impl Producer {
@@ -86,7 +94,7 @@ impl Producer {
             clock,
             events,
             state: Mutex::new(State {
-                client: None,
+                wire: None,
                 outbox: Outbox::default(),
                 waiting: VecDeque::new(),
                 called: false,
@@ -107,10 +115,12 @@ impl Producer {
         let client = config.producer(native).create_with_context(Reports::new(producer.clone()));
         let client = client.map_err(|error| failure::error(&producer.endpoint, error))?;
         let client: Arc<Client> = Arc::new(client);
-        lock(&producer.state).client = Some(client.clone());
+        let sink = Sink::new(&client, &config.topic);
+        let sink = sink.ok_or_else(|| failure::of_code(&producer.endpoint, Code::InvalidTopic))?;
+        lock(&producer.state).wire = Some(Wire { sink, client: client.clone() });
         let polled = producer.clone();
         if let Err(error) = threads.spawn("seam-kafka-out", move || polled.run(client)) {
-            lock(&producer.state).client = None;
+            lock(&producer.state).wire = None;
             return Err(error);
         }
         Ok(producer)
@@ -124,9 +134,9 @@ impl Producer {
             told || lock(&self.state).closing
         };
         seam_core::clock::deadline(&*self.clock, until, self.bell.until(known)).await;
-        match &lock(&self.state).client {
-            Some(client) if self.dead.load(Ordering::Acquire) => {
-                Err(self.failure(Some(client), Code::Fatal))
+        match &lock(&self.state).wire {
+            Some(wire) if self.dead.load(Ordering::Acquire) => {
+                Err(self.failure(Some(&wire.client), Code::Fatal))
             }
             _ => Ok(()),
         }
@@ -176,7 +186,7 @@ impl Producer {
         while !lock(&self.state).outbox.is_idle() && Instant::now() < until {
             client.poll(Duration::from_millis(1));
         }
-        drop(lock(&self.state).client.take());
+        drop(lock(&self.state).wire.take());
         drop(client);
         let mut told = Told::default();
         let mut state = lock(&self.state);
@@ -244,27 +254,19 @@ impl Producer {
     ) -> Poll<Result<()>> {
         let _admitting = Admitting::new(self);
         let mut state = lock(&self.state);
-        let Some(client) = state.client.clone().filter(|_| !state.closing) else {
+        let State { wire, outbox, waiting, called, closing, .. } = &mut *state;
+        let Some(wire) = wire.as_ref().filter(|_| !*closing) else {
             drop(state);
             return Poll::Ready(Err(self.closed()));
         };
-        if state.waiting.front().is_none_or(|(number, _)| turn.0 == Some(*number)) {
-            state.called = false;
-            let mut under_way = !state.outbox.is_idle();
-            state.outbox.admit(batch, target.lane(), self.credit, |view, number| {
-                match self.produce(&client, target, view, number) {
-                    Ok(()) => {
-                        under_way = true;
-                        Made::Taken
-                    }
-                    // There is something to wait for.
-                    Err(Code::QueueFull) if under_way => Made::Full,
-                    Err(code) => Made::Refused(self.refusal(&client, view, code)),
-                }
+        if waiting.front().is_none_or(|(number, _)| turn.0 == Some(*number)) {
+            *called = false;
+            let under_way = !outbox.is_idle();
+            let writing = Writing { producer: self, wire, target, under_way };
+            outbox.admit(batch, target.lane(), self.credit, |views, first| {
+                writing.write(views, first)
             });
         }
-        // The thread that polls has another, so this is never the last.
-        drop(client);
         if batch.is_empty() {
             drop(state);
             return Poll::Ready(Ok(()));
@@ -273,53 +275,13 @@ impl Producer {
         Poll::Pending
     }
 
-    fn produce(
-        &self,
-        client: &Client,
-        target: &Target,
-        view: View<'_>,
-        number: u64,
-    ) -> Result<(), Code> {
-        let opaque = usize::try_from(number).map_err(|_| Code::InvalidArgument)?;
-        let mut record = BaseRecord::with_opaque_to(target.topic(), opaque);
-        record.key = view.key();
-        record.payload = view.payload();
-        record.partition = target.partition(view);
-        let mut headers = mapping::headers(view);
-        match target {
-            Target::Reply(Address { caller, .. }) => {
-                headers.push((CALLER.into(), Some(caller.as_bytes().into())));
-            }
-            Target::Topic { .. } if view.envelope().time.is_some() => {
-                record.timestamp = self.rules.timestamp(view, self.clock.wall());
-            }
-            Target::Topic { .. } => {}
-        }
-        if !headers.is_empty() {
-            let all = OwnedHeaders::new_with_capacity(headers.len());
-            record.headers = Some(headers.iter().fold(all, |all, (name, value)| {
-                all.insert(Header { key: name, value: value.as_deref() })
-            }));
-        }
-        client.send(record).map_err(|(error, _)| error.rdkafka_error_code().unwrap_or(Code::Fail))
-    }
-
-    /// Why the client did not take it.
-    fn refusal(&self, client: &Client, view: View<'_>, code: Code) -> Error {
-        match code {
-            Code::MessageSizeTooLarge => Error::TooLarge {
-                what: "datagram with key, headers and fields (bytes)",
-                size: view.size(),
-                limit: self.limit,
-            },
-            other => self.failure(Some(client), other),
-        }
-    }
-
     /// Why the client failed to send what it had taken.
     pub(crate) fn broken(&self, error: KafkaError) -> Error {
         match error.rdkafka_error_code() {
-            Some(code) => self.failure(lock(&self.state).client.as_deref(), code),
+            Some(code) => {
+                let state = lock(&self.state);
+                self.failure(state.wire.as_ref().map(|wire| &*wire.client), code)
+            }
             None => failure::error(&self.endpoint, error),
         }
     }
@@ -431,3 +393,5 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// How long the last reports are waited for after a purge.
 const LAST_REPORTS: Duration = Duration::from_secs(2);
+
+mod writing;

@@ -136,10 +136,9 @@ impl Stretch {
     }
 
     /// Lets go of the datagrams once all are stored: nobody gets them back.
-    pub(super) fn release(&mut self) {
-        if self.unreported == 0 && self.failures.is_empty() && self.open == 0 {
-            self.datagrams.clear();
-        }
+    pub(super) fn release(&mut self) -> Option<Datagrams> {
+        let stored = self.unreported == 0 && self.failures.is_empty() && self.open == 0;
+        stored.then(|| std::mem::take(&mut self.datagrams))
     }
 
     pub(super) fn key(&self, place: usize) -> (Lane, Option<Bytes>) {

@@ -7,8 +7,12 @@ use super::*;
 fn admitted(keys: &[&'static str]) -> (Outbox, Ticket) {
     let mut outbox = Outbox::default();
     let mut batch: Batch = keys.iter().map(|key| Datagram::new("x").with_key(*key)).collect();
-    outbox.admit(&mut batch, Lane::Topic, MUCH, |_, _| Made::Taken);
+    outbox.admit(&mut batch, Lane::Topic, MUCH, all);
     (outbox, batch.take_ticket())
+}
+
+fn all(datagrams: &mut dyn Iterator<Item = View<'_>>, _: u64) -> Given {
+    Given { count: datagrams.count(), refused: Vec::new() }
 }
 
 const MUCH: Credit = Credit { count: 99, bytes: 1 << 20 };
@@ -54,6 +58,22 @@ fn a_doubt_ends_with_the_proof() {
 }
 
 #[test]
+fn what_is_refused_has_failed_and_what_does_not_fit_stays() {
+    let mut outbox = Outbox::default();
+    let mut batch: Batch = ["a", "b", "c"].into_iter().map(Datagram::new).collect();
+    let give = |_: &mut dyn Iterator<Item = View<'_>>, first| {
+        assert_eq!(first, 0);
+        Given { count: 2, refused: vec![(1, Error::Full)] }
+    };
+    outbox.admit(&mut batch, Lane::Topic, MUCH, give);
+    assert_eq!((batch.len(), outbox.in_flight, outbox.in_flight_bytes), (1, 1, 1));
+    outbox.report(0, stored(7), &mut Told::default());
+    let receipts = outbox.take(&batch.take_ticket(), &mut Told::default());
+    assert_eq!(receipts.failed().iter().map(|(at, _)| *at).collect::<Vec<_>>(), [1]);
+    assert!(outbox.is_idle() && outbox.stretches.is_empty());
+}
+
+#[test]
 fn a_forgotten_failure_is_told() {
     let (mut outbox, ticket) = admitted(&["a", "a"]);
     let mut told = Told::default();
@@ -68,7 +88,7 @@ fn a_reply_without_topic_is_for_a_requester_that_is_gone() {
     let mut outbox = Outbox::default();
     let mut batch: Batch = std::iter::once(Datagram::new("!")).collect();
     let gone = || Error::NotFound { what: String::new(), remedy: String::new() };
-    outbox.admit(&mut batch, Lane::Reply(3), MUCH, |_, _| Made::Taken);
+    outbox.admit(&mut batch, Lane::Reply(3), MUCH, all);
     outbox.report(0, Err((Fate::NotSent, gone())), &mut Told::default());
     let receipts = outbox.take(&batch.take_ticket(), &mut Told::default());
     assert!(matches!(receipts.failed()[0].1.error(), Error::RequesterGone));
