@@ -368,7 +368,6 @@ impl Inbox {
                 if self.private {
                     partition.forget(partition.watermark);
                 }
-                self.spare.extend(item.end().filter(|_| self.spare.len() < SPARE));
             }
             Some(after) => {
                 self.held += 1;
@@ -377,6 +376,7 @@ impl Inbox {
                 partition.unpark(now);
             }
         }
+        self.spare.extend(item.end().filter(|_| self.spare.len() < SPARE));
         true
     }
 
@@ -453,7 +453,7 @@ impl Handed {
 const ENOUGH: usize = 32;
 
 /// So much memory of what was settled is used again.
-const SPARE: usize = 16;
+const SPARE: usize = 4;
 
 mod partition;
 mod run;

@@ -1,12 +1,13 @@
 //! Datagrams that go together read the same, however they are kept.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use seam_core::driver::Framing;
-use seam_core::{Batch, Datagram, Datagrams};
+use seam_core::driver::{Board, Framing, Harvester};
+use seam_core::{Batch, Datagram, Datagrams, Deliveries, Note, Position};
 
 /// Small ones, mostly of few lengths; some around each length at which the form of an entry changes.
 fn plain() -> impl Strategy<Value = Datagram> {
@@ -126,4 +127,40 @@ fn cleared_ones_leave_nothing_behind() {
     assert_eq!((content.len(), content.longest(), content.size(0..1)), (1, 1, 1));
     assert!(!content.has_envelopes());
     assert_eq!(content.datagram(0), Datagram::new("c"));
+}
+
+struct Deaf;
+
+impl Harvester for Deaf {
+    fn settled(&self, _: &Arc<Board>, _: bool) {}
+}
+
+#[test]
+fn a_note_is_that_of_its_delivery_however_the_datagrams_are_kept() {
+    for content in [
+        ["a", "b", "c"].map(Datagram::new),
+        ["a", "b", "c"].map(|key| Datagram::new(key).with_key(key)),
+    ] {
+        let content = Arc::new(Datagrams::from_iter(content));
+        let mut into = Deliveries::new();
+        into.begin(2, 0, Arc::new(Deaf));
+        into.share(content, 1..3);
+        into.annotate((7..9).map(|number| {
+            let mut note = Note::attempt(1);
+            note.position = Some(Position::Number(number));
+            note
+        }));
+        let lent = into.lend().unwrap();
+        assert_eq!(
+            (lent.view().payload(), &lent.note().position),
+            (Some(&b"b"[..]), &Some(Position::Number(7)))
+        );
+        lent.ack();
+        let taken = into.lend().unwrap().take();
+        assert_eq!(
+            (taken.view().payload(), &taken.note().position),
+            (Some(&b"c"[..]), &Some(Position::Number(8)))
+        );
+        taken.ack().unwrap();
+    }
 }

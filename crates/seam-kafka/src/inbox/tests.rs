@@ -1,6 +1,6 @@
 //! Watermarks, generations and who has what.
 
-use seam_core::{Datagram, Delivery};
+use seam_core::{Datagram, Delivery, Position};
 
 use super::*;
 
@@ -13,6 +13,29 @@ impl Harvester for Deaf {
 const FRESH: Assigned = Assigned { partition: 0, start: None, seen: 0 };
 
 const NOW: Duration = Duration::from_secs(9);
+
+/// More than any test has.
+const MUCH: Most = Most { asked: 999, credit: 999, bytes: 1 << 20 };
+
+/// Records that were read together, each with its offset as payload.
+fn run(partition: i32, offsets: Range<i64>) -> Gathered {
+    let mut run = Gathered::new(partition, None);
+    offsets.for_each(|offset| run.push_plain(offset, None, offset.to_string().as_bytes()));
+    run
+}
+
+/// The partitions, offsets and attempts of the next batch; each has to hold its own payload.
+fn batch(inbox: &mut Inbox, member: u64, into: &mut Deliveries) -> Vec<(i32, i64, u32)> {
+    inbox.hand_out(member, &MUCH, into, NOW, Arc::new(Deaf));
+    let mut found = Vec::new();
+    while let Some(lent) = into.lend() {
+        let Some(Position::Offset { partition, offset }) = lent.note().position else { panic!() };
+        assert_eq!(lent.view().payload(), Some(offset.to_string().as_bytes()));
+        found.push((partition, offset, lent.note().attempt));
+        lent.ack();
+    }
+    found
+}
 
 fn filled(offsets: Range<i64>) -> (Inbox, u64) {
     let mut inbox = Inbox::default();
@@ -146,6 +169,38 @@ fn what_comes_again_needs_no_credit() {
     let board = board(&inbox);
     inbox.settle(&board, NOW);
     assert_eq!(take(&mut inbox, member, 9).len(), 1);
+}
+
+#[test]
+fn what_was_read_together_is_handed_out_together() {
+    let mut inbox = Inbox::default();
+    let both = (0..2).map(|partition| Assigned { partition, ..FRESH });
+    inbox.assign(both);
+    let member = inbox.join();
+    let mut read = vec![run(0, 5..55), run(0, 55..57), run(1, 7..9)];
+    inbox.take_in(&mut read, &mut Vec::new());
+    let mut into = Deliveries::new();
+    let first = batch(&mut inbox, member, &mut into);
+    assert_eq!(first, (5..55).map(|offset| (0, offset, 1)).collect::<Vec<_>>());
+    let second = batch(&mut inbox, member, &mut into);
+    assert_eq!(second, [(1, 7, 1), (1, 8, 1), (0, 55, 1), (0, 56, 1)], "each has its turn");
+}
+
+#[test]
+fn what_comes_again_is_what_it_was_and_the_rest_is_let_go_of() {
+    let mut inbox = Inbox::default();
+    inbox.assign([FRESH].into_iter());
+    let (member, mut spare) = (inbox.join(), Vec::new());
+    inbox.take_in(&mut vec![run(0, 0..40)], &mut spare);
+    let mut taken = Deliveries::new();
+    inbox.hand_out(member, &MUCH, &mut taken, NOW, Arc::new(Deaf));
+    let board = board(&inbox);
+    drop(settle_all_but_the_first(&mut inbox, taken));
+    inbox.settle(&board, NOW);
+    inbox.take_in(&mut Vec::new(), &mut spare);
+    assert_eq!(spare.len(), 1, "its memory is used again");
+    let again = batch(&mut inbox, member, &mut Deliveries::new());
+    assert_eq!(again, [(0, 0, 2)]);
 }
 
 #[test]

@@ -42,7 +42,11 @@ impl Writing<'_> {
         // A reply may go elsewhere.
         let is_own = matches!(self.target, Target::Topic { name, .. } if self.wire.sink.is(name));
         for (number, view) in (first..).zip(views) {
-            let number = usize::try_from(number).unwrap_or(usize::MAX);
+            let Ok(number) = usize::try_from(number) else {
+                self.together(&mut lot, given)?;
+                self.note(Err(Code::InvalidArgument), view.size(), given)?;
+                continue;
+            };
             let headers = mapping::headers(view);
             if is_own && headers.is_empty() {
                 lot.push(view, self.target.partition(view), number);
