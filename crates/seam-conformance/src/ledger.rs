@@ -156,13 +156,11 @@ impl Ledger {
 
     /// A message arrived. Gives its stamp, to settle it by; none where it carries none, which counts as
     /// unexpected.
-    #[expect(clippy::must_use_candidate, reason = "telling is what it is called for")]
     pub fn delivered(&self, view: View<'_>, note: &Note) -> Option<Stamp> {
         self.delivered_in("", view, note)
     }
 
     /// A message arrived at a receiver of `group`.
-    #[expect(clippy::must_use_candidate, reason = "telling is what it is called for")]
     pub fn delivered_in(&self, group: &str, view: View<'_>, note: &Note) -> Option<Stamp> {
         let stamp = Stamp::of(view);
         self.record(Event::Delivered {
