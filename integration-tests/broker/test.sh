@@ -2,6 +2,9 @@
 # test.sh: what `brokers` promises, tried with all four brokers. Takes about two minutes once programs are installed.
 set -euo pipefail
 
+# What is started in the background begins with Ctrl-C ignored, and no shell below it could hear one.
+[[ -z $(trap -p INT) ]] || exec env --default-signal=INT "$0" "$@"
+
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 brokers=$here/../brokers
 checkout=$(cksum <<<"$(cd "$here/../.." && pwd)" | cut -d' ' -f1)
