@@ -1,1 +1,4 @@
 //! Seam on RabbitMQ.
+
+#[allow(dead_code, unused_imports, reason = "until the connection is there")]
+mod mapping;
