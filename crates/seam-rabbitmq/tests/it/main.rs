@@ -1,1 +1,9 @@
-//! RabbitMQ.
+//! RabbitMQ: the conformance suite, and what only RabbitMQ has.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap; clippy sees only those in test functions"
+)]
+
+mod conformance;
+mod stage;

@@ -1,0 +1,412 @@
+//! What one receiver has of one channel: what came and is not settled, by delivery tag. No client is touched here, and
+//! nothing waits.
+//!
+//! Tags of a channel are consecutive, so what is known of each is a ring above the lowest that is not settled. What is
+//! settled without a gap is acknowledged at once with everything below it; what lies behind something open, one by one.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lapin::BasicProperties;
+use seam_core::driver::{Board, Harvest, Harvester};
+use seam_core::{Datagram, Deliveries, Note};
+
+/// What one receiver has.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    /// The tag of the first of `slots`.
+    lowest: u64,
+    slots: VecDeque<Slot>,
+    ready: VecDeque<Item>,
+    /// Not to be handed out, or not to be requeued, before its time.
+    parked: Vec<(Duration, Parked)>,
+    boards: HashMap<u64, Handed>,
+    numbers: u64,
+    in_hand: usize,
+    in_hand_bytes: usize,
+    /// Verdicts that nobody has looked at.
+    marked: Vec<Arc<Board>>,
+    writes: Writes,
+    /// Being published for a later time, and not acknowledged before.
+    delaying: usize,
+    late: u64,
+    waker: Option<Waker>,
+    harvest: Harvest,
+}
+
+/// A delivery that nobody has.
+pub(crate) struct Item {
+    pub(crate) tag: u64,
+    pub(crate) datagram: Datagram,
+    pub(crate) note: Option<Note>,
+    /// Attempts made before it came: what a delayed retry goes on from.
+    pub(crate) attempts: u32,
+    pub(crate) size: usize,
+}
+
+/// A message as it came, to be published once more for a later time.
+#[derive(Debug, Default)]
+pub(crate) struct Original {
+    /// Absent where there is nothing but the mode.
+    pub(crate) properties: Option<Box<BasicProperties>>,
+    pub(crate) body: Bytes,
+}
+
+enum Parked {
+    /// Due at that time: handed out then.
+    Item(Box<Item>),
+    /// To be given back to the broker then.
+    Tag(u64),
+}
+
+/// What is known of a delivery tag.
+struct Slot {
+    state: State,
+    attempts: u32,
+    original: Original,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Settled, and the broker is not told.
+    Done,
+    /// The broker is told, by this tag alone.
+    Told,
+}
+
+/// A batch in the hands of a receiver.
+struct Handed {
+    board: Arc<Board>,
+    /// The tag and size of each; `None` once it is settled.
+    tags: Vec<Option<(u64, usize)>>,
+    open: usize,
+}
+
+/// What the broker is to be told.
+#[derive(Default)]
+pub(crate) struct Writes {
+    /// Acknowledged; with everything below where the flag is set.
+    pub(crate) acks: Vec<(u64, bool)>,
+    /// To be delivered again, at once.
+    pub(crate) requeues: Vec<u64>,
+    /// To be delivered again later.
+    pub(crate) delays: Vec<Delay>,
+}
+
+/// A message to be published for a later time.
+pub(crate) struct Delay {
+    pub(crate) tag: u64,
+    pub(crate) wait: Wait,
+    /// Attempts made so far.
+    pub(crate) attempts: u32,
+    pub(crate) original: Original,
+}
+
+/// For how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// For no less.
+    AtLeast(Duration),
+    /// For no more; it is looked at again then.
+    AtMost(Duration),
+}
+
+impl Writes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.acks.is_empty() && self.requeues.is_empty() && self.delays.is_empty()
+    }
+}
+
+/// What a receiver may be given.
+pub(crate) struct Most {
+    /// Deliveries that it asked for.
+    pub(crate) asked: usize,
+    /// Deliveries, with those that it has.
+    pub(crate) credit: usize,
+    /// Bytes, with those that it has; one delivery always fits.
+    pub(crate) bytes: usize,
+}
+
+impl Inbox {
+    /// A channel begins; its first tag is 1.
+    pub(crate) fn begin(&mut self) {
+        self.lowest = 1;
+    }
+
+    /// Takes what came next. What is not due before a time waits until then: here, or on the broker where `delay` says so.
+    pub(crate) fn push(&mut self, item: Item, original: Original, due: Option<Due>) {
+        self.slots.push_back(Slot { state: State::Open, attempts: item.attempts, original });
+        match due {
+            None => self.ready.push_back(item),
+            Some(Due::Here(at)) => self.parked.push((at, Parked::Item(Box::new(item)))),
+            Some(Due::Later(wait)) => self.delay(item.tag, Wait::AtMost(wait), item.attempts),
+        }
+    }
+
+    /// Whom to wake since there is something to hand out.
+    pub(crate) fn call(&mut self) -> Option<Waker> {
+        if self.ready.is_empty() { None } else { self.waker.take() }
+    }
+
+    /// Whom to wake whatever there is.
+    pub(crate) fn call_all(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    pub(crate) fn wait(&mut self, waker: &Waker) {
+        self.waker = Some(waker.clone());
+    }
+
+    /// Fills `into` with no more than `most`; whether there was anything.
+    pub(crate) fn hand_out(
+        &mut self,
+        most: &Most,
+        into: &mut Deliveries,
+        harvester: Arc<dyn Harvester>,
+    ) -> bool {
+        let room = most.asked.min(most.credit.saturating_sub(self.in_hand));
+        let (mut count, mut bytes) = (0, self.in_hand_bytes);
+        for item in self.ready.iter().take(room) {
+            if self.in_hand + count > 0 && bytes >= most.bytes {
+                break;
+            }
+            (count, bytes) = (count + 1, bytes + item.size);
+        }
+        if count == 0 {
+            return false;
+        }
+        self.numbers += 1;
+        let board = into.begin(count, self.numbers, harvester);
+        let mut tags = Vec::with_capacity(count);
+        for Item { tag, datagram, note, size, .. } in self.ready.drain(..count) {
+            tags.push(Some((tag, size)));
+            match note {
+                None => into.push(datagram),
+                Some(note) => into.push_noted(datagram, note),
+            }
+        }
+        (self.in_hand, self.in_hand_bytes) = (self.in_hand + count, bytes);
+        self.boards.insert(self.numbers, Handed { board, tags, open: count });
+        true
+    }
+
+    /// Notes that there are verdicts on a board; whether nobody had noted it.
+    pub(crate) fn mark(&mut self, board: &Arc<Board>) -> bool {
+        let is_news = board.mark();
+        if is_news {
+            self.marked.push(board.clone());
+        }
+        is_news
+    }
+
+    /// Takes over what was settled; how many settlements came too late.
+    pub(crate) fn settle(&mut self) -> u64 {
+        let mut late = 0;
+        let mut harvest = std::mem::take(&mut self.harvest);
+        for board in std::mem::take(&mut self.marked) {
+            board.harvest(&mut harvest);
+            // What is not there any more went with its channel.
+            let mut handed = self.boards.remove(&board.token());
+            for index in harvest.done.iter().cloned().flatten() {
+                late += u64::from(!self.release(handed.as_mut(), index, None));
+            }
+            for index in harvest.dropped.iter().cloned().flatten() {
+                self.release(handed.as_mut(), index, Some(Duration::ZERO));
+            }
+            for (index, after) in harvest.retried.drain(..) {
+                late += u64::from(!self.release(handed.as_mut(), index, Some(after)));
+            }
+            if let Some(handed) = handed.filter(|handed| handed.open > 0) {
+                self.boards.insert(board.token(), handed);
+            }
+        }
+        self.harvest = harvest;
+        self.late += late;
+        late
+    }
+
+    /// Ends one delivery: done, or to come again after `again`. Whether it was open.
+    fn release(
+        &mut self,
+        handed: Option<&mut Handed>,
+        index: u32,
+        again: Option<Duration>,
+    ) -> bool {
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(handed) = handed else { return false };
+        let Some((tag, size)) = handed.tags.get_mut(at).and_then(Option::take) else {
+            return false;
+        };
+        handed.open -= 1;
+        self.in_hand -= 1;
+        self.in_hand_bytes -= size;
+        match again {
+            None => self.done(tag),
+            Some(after) if after.is_zero() => self.requeue(tag),
+            Some(after) => {
+                let made = self.slot(tag).map_or(0, |slot| slot.attempts);
+                self.delay(tag, Wait::AtLeast(after), made.saturating_add(1));
+            }
+        }
+        true
+    }
+
+    fn slot(&mut self, tag: u64) -> Option<&mut Slot> {
+        let at = tag.checked_sub(self.lowest)?;
+        self.slots.get_mut(usize::try_from(at).ok()?)
+    }
+
+    fn done(&mut self, tag: u64) {
+        if let Some(slot) = self.slot(tag) {
+            slot.state = State::Done;
+            slot.original = Original::default();
+        }
+    }
+
+    fn requeue(&mut self, tag: u64) {
+        if let Some(slot) = self.slot(tag) {
+            slot.state = State::Told;
+            slot.original = Original::default();
+            self.writes.requeues.push(tag);
+        }
+    }
+
+    fn delay(&mut self, tag: u64, wait: Wait, attempts: u32) {
+        if let Some(slot) = self.slot(tag) {
+            let original = std::mem::take(&mut slot.original);
+            self.delaying += 1;
+            self.writes.delays.push(Delay { tag, wait, attempts, original });
+        }
+    }
+
+    /// What was to be published for a later time is, or is not: then it goes back to the broker at `again`.
+    pub(crate) fn delayed(&mut self, tag: u64, outcome: Result<(), Duration>) {
+        if self.slot(tag).is_none() {
+            return;
+        }
+        self.delaying -= 1;
+        match outcome {
+            Ok(()) => self.done(tag),
+            Err(again) => self.parked.push((again, Parked::Tag(tag))),
+        }
+    }
+
+    /// Takes what is due; when the next is.
+    pub(crate) fn unpark(&mut self, now: Duration) -> Option<Duration> {
+        if self.parked.is_empty() {
+            return None;
+        }
+        let (due, parked): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.parked).into_iter().partition(|(at, _)| *at <= now);
+        self.parked = parked;
+        for (_, parked) in due {
+            match parked {
+                Parked::Item(item) => self.ready.push_back(*item),
+                Parked::Tag(tag) => self.requeue(tag),
+            }
+        }
+        self.parked.iter().map(|(at, _)| *at).min()
+    }
+
+    /// Gives back to the broker all that is in nobody's hand.
+    pub(crate) fn give_back(&mut self) {
+        for item in std::mem::take(&mut self.ready) {
+            self.requeue(item.tag);
+        }
+        for (_, parked) in std::mem::take(&mut self.parked) {
+            match parked {
+                Parked::Item(item) => self.requeue(item.tag),
+                Parked::Tag(tag) => self.requeue(tag),
+            }
+        }
+    }
+
+    /// What the broker is to be told now.
+    pub(crate) fn take_writes(&mut self) -> Writes {
+        let mut upto = None;
+        while let Some(state) = self.slots.front().map(|slot| slot.state) {
+            match state {
+                State::Open => break,
+                State::Done => upto = Some(self.lowest),
+                State::Told => {}
+            }
+            self.slots.pop_front();
+            self.lowest += 1;
+        }
+        let mut writes = std::mem::take(&mut self.writes);
+        writes.acks.extend(upto.map(|tag| (tag, true)));
+        for (tag, slot) in (self.lowest..).zip(&mut self.slots) {
+            if slot.state == State::Done {
+                slot.state = State::Told;
+                writes.acks.push((tag, false));
+            }
+        }
+        writes
+    }
+
+    /// Whether everything that was settled is told to the broker, as far as can be seen here.
+    pub(crate) fn is_told(&self) -> bool {
+        self.marked.is_empty() && self.writes.is_empty() && self.delaying == 0
+    }
+
+    /// Whether nobody has anything, and nothing is on its way elsewhere.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_hand == 0 && self.is_told()
+    }
+
+    /// Whether there is nothing to hand out, so that settling makes room for more.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.ready.is_empty()
+    }
+
+    pub(crate) fn in_hand(&self) -> usize {
+        self.in_hand
+    }
+
+    /// Settlements since the last call that came too late.
+    pub(crate) fn take_late(&mut self) -> u64 {
+        std::mem::take(&mut self.late)
+    }
+
+    /// The channel is gone: what was settled in time and not told comes again, and counts as late. How many.
+    pub(crate) fn note_untold(&mut self) -> u64 {
+        let done = self.slots.iter().filter(|slot| slot.state == State::Done).count();
+        let untold = u64::try_from(done + self.delaying).unwrap_or(u64::MAX);
+        self.late += untold;
+        untold
+    }
+
+    /// The channel ended, and with it every lease: what is to be revoked, and how many deliveries were in hand.
+    pub(crate) fn lose(&mut self) -> (Vec<(Arc<Board>, Range<u32>)>, u64) {
+        let (mut revoked, mut in_hand) = (Vec::new(), 0);
+        for handed in self.boards.drain().map(|(_, handed)| handed) {
+            for (index, _) in (0_u32..).zip(&handed.tags).filter(|(_, tag)| tag.is_some()) {
+                revoked.push((handed.board.clone(), index..index + 1));
+                in_hand += 1;
+            }
+        }
+        self.slots.clear();
+        self.ready.clear();
+        self.parked.clear();
+        self.writes = Writes::default();
+        (self.in_hand, self.in_hand_bytes, self.delaying, self.lowest) = (0, 0, 0, 1);
+        (revoked, in_hand)
+    }
+}
+
+/// When something is to be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Then, by the clock; until then it waits here.
+    Here(Duration),
+    /// After this, which it spends on the broker.
+    Later(Duration),
+}
+
+#[cfg(test)]
+mod tests;

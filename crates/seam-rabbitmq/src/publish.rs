@@ -1,0 +1,241 @@
+//! What owns a publishing channel: one task, which publishes in order, pipelines the confirms, and decides what landed.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation};
+use seam_core::{Datagram, Error, Result};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::failure;
+use crate::line::{Line, Native, PATIENCE, pause};
+use crate::mapping;
+use crate::returns::{Judge, Landing};
+
+/// What is to be published, as the client takes it.
+pub(crate) struct Order {
+    pub(crate) number: u64,
+    pub(crate) exchange: ShortString,
+    pub(crate) routing_key: ShortString,
+    pub(crate) mandatory: bool,
+    pub(crate) properties: BasicProperties,
+    pub(crate) body: Body,
+}
+
+/// What a message holds.
+pub(crate) enum Body {
+    Of(Datagram),
+    Raw(bytes::Bytes),
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Of(datagram) => datagram.payload().unwrap_or_default(),
+            Self::Raw(bytes) => bytes,
+        }
+    }
+}
+
+/// Where orders come from, and who learns what became of them.
+#[async_trait]
+pub(crate) trait Source: Send + Sync + 'static {
+    /// Has everything there that orders need, on a connection that may be new.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being there.
+    async fn prepare(&self, native: &Native) -> Result<()>;
+
+    /// Sees to what the next orders need beside it. By default nothing.
+    async fn precede(&self, native: &Native) {
+        let _ = native;
+    }
+
+    /// Has the channel do more than publish, before the first order.
+    ///
+    /// # Errors
+    ///
+    /// Those of the channel.
+    async fn equip(&self, channel: &Channel) -> lapin::Result<Option<lapin::Consumer>> {
+        let _ = channel;
+        Ok(None)
+    }
+
+    /// The next orders, which count as given to the client from now on.
+    fn take(&self) -> Vec<Order>;
+
+    /// What became of orders, or did not.
+    fn landed(&self, landed: Vec<(u64, Landing)>);
+
+    /// Everything that was given to the client is lost.
+    fn lost(&self, error: &Error);
+
+    /// Everything that was not is refused.
+    fn refused(&self, error: &Error);
+
+    /// What came to the consumer of [`Source::equip`].
+    fn came(&self, delivery: lapin::message::Delivery) {
+        drop(delivery);
+    }
+
+    /// Rings when there may be more to take.
+    fn work(&self) -> &Notify;
+}
+
+/// Publishes for `source` until `stop`, on one channel of `line` after the other.
+pub(crate) async fn publish(
+    source: Arc<dyn Source>,
+    line: Arc<Line>,
+    name: String,
+    stop: CancellationToken,
+) {
+    let mut failures = 0;
+    let closed = Error::Closed { endpoint: name.clone() };
+    let running = async {
+        while let Some(native) = line.up().await {
+            let began = tokio::time::Instant::now();
+            let error = match prepared(&*source, &native, &name).await {
+                Ok((channel, consumer)) => {
+                    let publishing = Publishing { source: &*source, native: &native, name: &name };
+                    publishing.run(channel, consumer).await
+                }
+                Err(error) => error,
+            };
+            source.lost(&error);
+            if !error.is_retryable() {
+                source.refused(&error);
+            }
+            line.suspect();
+            failures = if began.elapsed() > PATIENCE { 1 } else { failures + 1 };
+            sleep(pause(failures)).await;
+        }
+    };
+    tokio::select! {
+        () = running => {}
+        () = stop.cancelled() => {}
+    }
+    source.lost(&closed);
+    source.refused(&closed);
+}
+
+async fn prepared(
+    source: &dyn Source,
+    native: &Native,
+    name: &str,
+) -> Result<(Channel, Option<lapin::Consumer>)> {
+    source.prepare(native).await?;
+    let channel = native.channel().await?;
+    let selecting = async {
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        source.equip(&channel).await
+    };
+    let selected = timeout(PATIENCE, selecting).await;
+    let consumer = selected.map_err(|_| failure::silent(name, "a channel with confirms"))?;
+    Ok((channel, consumer.map_err(|error| failure::error(name, &error))?))
+}
+
+/// One channel.
+struct Publishing<'a> {
+    source: &'a dyn Source,
+    native: &'a Native,
+    name: &'a str,
+}
+
+impl Publishing<'_> {
+    /// Publishes until the channel ends; why it did.
+    async fn run(&self, channel: Channel, mut consumer: Option<lapin::Consumer>) -> Error {
+        let channel = Arc::new(channel);
+        let mut flights = FuturesUnordered::new();
+        let mut judge = Judge::default();
+        let mut blocked = self.native.blocked.subscribe();
+        loop {
+            if !*blocked.borrow_and_update() {
+                self.source.precede(self.native).await;
+                flights.extend(self.source.take().into_iter().map(|order| fly(channel.clone(), order)));
+            }
+            let lost = tokio::select! {
+                biased;
+                Some((number, resolved)) = flights.next(), if !flights.is_empty() => {
+                    let mut lost = resolved.as_ref().err().cloned();
+                    judge.note(number, resolved);
+                    // All that is resolved, for the judge.
+                    while let Some(Some((number, resolved))) = flights.next().now_or_never() {
+                        lost = lost.or_else(|| resolved.as_ref().err().cloned());
+                        judge.note(number, resolved);
+                    }
+                    self.source.landed(judge.decide(flights.is_empty()));
+                    lost
+                }
+                came = next(&mut consumer) => match came {
+                    Some(Ok(delivery)) => {
+                        self.source.came(delivery);
+                        None
+                    }
+                    Some(Err(error)) => Some(error),
+                    None => return Error::disconnected(self.name, "the broker cancelled the replies"),
+                },
+                () = self.source.work().notified() => None,
+                changed = blocked.changed() => match changed {
+                    Ok(()) => None,
+                    Err(_) => return Error::disconnected(self.name, "the connection ended"),
+                },
+            };
+            if let Some(error) = lost {
+                self.collect(flights, judge).await;
+                return failure::error(self.name, &error);
+            }
+            if !channel.status().connected() && flights.is_empty() {
+                return Error::disconnected(self.name, "the channel ended");
+            }
+        }
+    }
+
+    /// What was resolved before the channel ended is known.
+    async fn collect<F: Future<Output = (u64, lapin::Result<Confirmation>)>>(
+        &self,
+        mut flights: FuturesUnordered<F>,
+        mut judge: Judge,
+    ) {
+        let resolving = async {
+            while let Some((number, resolved)) = flights.next().await {
+                judge.note(number, resolved);
+            }
+        };
+        // What is not resolved now may never be.
+        let all = timeout(LAST_CONFIRMS, resolving).await.is_ok();
+        self.source.landed(judge.decide(all));
+    }
+}
+
+/// Publishes one message, and waits for what the broker says of it. The first poll fixes its place in the channel.
+async fn fly(channel: Arc<Channel>, order: Order) -> (u64, lapin::Result<Confirmation>) {
+    let Order { number, exchange, routing_key, mandatory, properties, body } = order;
+    let id = i64::try_from(number).unwrap_or(i64::MAX);
+    let properties = mapping::with_publish_id(properties, id);
+    let flying = async {
+        let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+        channel.basic_publish(exchange, routing_key, options, body.bytes(), properties).await?.await
+    };
+    (number, flying.await)
+}
+
+/// The next delivery of a consumer, if there is one.
+async fn next(
+    consumer: &mut Option<lapin::Consumer>,
+) -> Option<lapin::Result<lapin::message::Delivery>> {
+    match consumer {
+        Some(consumer) => consumer.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How long the last confirms of a channel that ended are waited for.
+const LAST_CONFIRMS: std::time::Duration = std::time::Duration::from_secs(1);
