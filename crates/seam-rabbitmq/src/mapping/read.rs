@@ -41,12 +41,8 @@ pub(crate) fn decode(
         reading.native("routing_key", routing_key.into());
     }
     let datagram = if reading.is_none { Datagram::empty() } else { Datagram::new(body) };
-    let mut datagram = datagram.with_tag(reading.tag);
-    if reading.envelope != Envelope::default() {
-        datagram = datagram.with_envelope(reading.envelope);
-    }
     Received {
-        datagram,
+        datagram: datagram.with_tag(reading.tag).with_envelope(reading.envelope),
         natives: reading.natives,
         delivery_count: reading.delivery_count,
         attempts: reading.attempts,

@@ -69,10 +69,11 @@ impl Writing {
     }
 
     fn texts(&mut self, envelope: &Envelope) {
-        self.slot.id = match &envelope.id {
-            Some(id) if id.as_text().is_some_and(|text| self.fits(text.as_bytes(), ID)) => None,
-            id => id.clone(),
-        };
+        let id = envelope.id.as_ref().filter(|id| {
+            let text = id.as_text().map(str::as_bytes);
+            !text.is_some_and(|text| self.fits(text, BasicProperties::with_message_id))
+        });
+        self.slot.id = id.cloned();
         self.slot.kind = self.text(&envelope.kind, BasicProperties::with_type);
         self.slot.content_type =
             self.text(&envelope.content_type, BasicProperties::with_content_type);
@@ -176,8 +177,6 @@ impl Writing {
 fn text(time: Timestamp) -> AMQPValue {
     AMQPValue::LongString(time.to_string().into())
 }
-
-const ID: Set = BasicProperties::with_message_id;
 
 /// In milliseconds. RabbitMQ ends the channel at more, and at less would end the datagram before its time.
 const LONGEST_EXPIRATION: u128 = 4_294_967_295;

@@ -63,7 +63,8 @@ fn what_nests_too_deep_is_cut_and_goes_on() {
     let nest =
         |depth| (0..depth).fold(long("x"), |inner, _| AMQPValue::FieldArray(vec![inner].into()));
     for (depth, kept) in [(31, 31), (32, 31), (1_000, 31)] {
-        let received = decoded(&table([("h", nest(depth))]));
+        // Not through bytes: lapin recurses too far for a stack of a test.
+        let received = decode(&table([("h", nest(depth))]), Bytes::from("body"), "", "");
         assert_eq!(received.datagram.view().header("h").unwrap().depth(), kept);
         check_kept(&received.datagram);
     }
