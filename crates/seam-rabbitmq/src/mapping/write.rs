@@ -8,7 +8,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use seam_core::{Datagram, Envelope, Error, Result, Timestamp, Value, View, binary};
 
-use super::{PERSISTENT, name, size, value};
+use super::{PERSISTENT, entry, name, size, value};
 
 /// The properties of `view`, whose payload, or nothing, is the body. `wall` is now.
 ///
@@ -114,9 +114,8 @@ impl Writing {
         for (name, value) in headers {
             let native = self.native(name, value);
             if !exact {
-                let stands = native.is_some() && value::survives(value);
-                let entry = if stands { Vec::new() } else { vec![value.clone()] };
-                self.slot.headers.push((name.clone(), Value::List(entry)));
+                let entry = entry::of(value, native.is_some());
+                self.slot.headers.push((name.clone(), entry));
             }
             if let Some((name, native)) = native {
                 self.table.insert(name, native);

@@ -198,6 +198,28 @@ fn what_a_foreign_program_adds_or_takes_away_disturbs_nothing() {
 }
 
 #[test]
+fn what_a_stream_confuses_comes_back_as_it_was() {
+    let datagram = Datagram::new("body")
+        .with_id(Id::bytes([7; 16]))
+        .with_key("k")
+        .with_header("bytes", Bytes::from("text"))
+        .with_header("list", Value::List(vec!["x".into()]))
+        .with_header("long", "t".repeat(300));
+    let mut confused = FieldTable::default();
+    for (name, value) in encoded(&datagram).headers().iter().flatten() {
+        let value = match value {
+            AMQPValue::ByteArray(bytes) => AMQPValue::LongString(bytes.as_slice().into()),
+            AMQPValue::LongString(text) => AMQPValue::ByteArray(text.as_bytes().into()),
+            AMQPValue::FieldArray(_) => continue,
+            other => other.clone(),
+        };
+        confused.insert(name.clone(), value);
+    }
+    let received = decoded(&BasicProperties::default().with_headers(confused));
+    assert_eq!(received.datagram, datagram);
+}
+
+#[test]
 fn of_an_entry_that_comes_twice_lapin_keeps_the_last() {
     let entry = |value: u8| [1, b'a', b'B', value];
     let content = [entry(1), entry(2)].concat();
