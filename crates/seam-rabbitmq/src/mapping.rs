@@ -30,7 +30,7 @@ pub(crate) use write::encode;
 
 /// The properties with the number by which their publisher knows them again when they are returned.
 ///
-/// Adds at most [`PUBLISH_ID_BYTES`] to their [`size`]. Copies the table if there is one.
+/// Adds at most [`PUBLISH_ID_BYTES`] to their [`size()`]. Copies the table if there is one.
 pub(crate) fn with_publish_id(properties: BasicProperties, id: i64) -> BasicProperties {
     let mut table = properties.headers().clone().unwrap_or_default();
     table.insert(name::PUBLISH.into(), AMQPValue::LongLongInt(id));

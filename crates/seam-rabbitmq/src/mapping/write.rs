@@ -16,7 +16,7 @@ use super::{PERSISTENT, entry, name, size, value};
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] if their [`size`] is over `limit`, since RabbitMQ ends the connection at what does not fit
+/// [`Error::TooLarge`] if their [`size()`] is over `limit`, since RabbitMQ ends the connection at what does not fit
 /// into one frame.
 pub(crate) fn encode(view: View<'_>, wall: Timestamp, limit: usize) -> Result<BasicProperties> {
     let mut writing = Writing::default();
