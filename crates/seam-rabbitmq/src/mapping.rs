@@ -5,11 +5,15 @@
 //! number is unsigned, goes into one more header, [`SLOT`](name::SLOT), which the [`binary`](seam_core::binary) form of
 //! core fills. Pure functions: no client, no socket, no clock.
 //!
-//! The slot lists *all* headers of the datagram, or none where the table alone tells them exactly. Each is a list: empty
-//! where its value in the table stands, else with its value. So what a foreign program adds disturbs nothing, and what it
-//! takes away stays away.
+//! The slot lists *all* headers of the datagram, or none where the table alone tells them exactly. Each is a list with
+//! its value; or an empty one where its value in the table stands; or an empty text or empty bytes where that stands and
+//! is of this kind. So what a foreign program adds disturbs nothing, and what it takes away stays away.
+//!
+//! A stream converts to AMQP 1.0 and back, which drops lists and maps and confuses bytes with text. So lists, maps, long
+//! texts and bytes that may be text never count as exact.
 
 mod again;
+mod entry;
 mod name;
 mod read;
 mod size;
@@ -26,7 +30,7 @@ pub(crate) use write::encode;
 
 /// The properties with the number by which their publisher knows them again when they are returned.
 ///
-/// Adds at most [`PUBLISH_ID_BYTES`] to their [`size`]. Copies the table if there is one.
+/// Adds at most [`PUBLISH_ID_BYTES`] to their [`size()`]. Copies the table if there is one.
 pub(crate) fn with_publish_id(properties: BasicProperties, id: i64) -> BasicProperties {
     let mut table = properties.headers().clone().unwrap_or_default();
     table.insert(name::PUBLISH.into(), AMQPValue::LongLongInt(id));

@@ -35,17 +35,18 @@ const OURS: &str = "seam-";
 pub(super) const TAKEN: [&str; 6] = [KEY, TIME, EXPIRY, DELIVER_AT, CC, BCC];
 
 /// What the broker or its plugins write: what they tell, no header of a datagram.
-pub(super) const OF_BROKER: [&str; 11] = [
+pub(super) const OF_BROKER: [&str; 12] = [
     DELIVERY_COUNT,
     "x-acquired-count",
     "x-death",
     "x-delay",
+    "x-exchange",
     "x-received-from",
     "x-routed-by",
+    "x-routing-key",
     "x-shovelled",
     "x-shovelled-timestamp",
     "x-stream-offset",
-    "x-exchange",
     "timestamp_in_ms",
 ];
 

@@ -9,7 +9,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use seam_core::{Datagram, Envelope, Id, Natives, Timestamp, Value, binary};
 
-use super::{name, value};
+use super::{entry, name, value};
 
 /// What a delivery is.
 #[derive(Debug)]
@@ -41,12 +41,8 @@ pub(crate) fn decode(
         reading.native("routing_key", routing_key.into());
     }
     let datagram = if reading.is_none { Datagram::empty() } else { Datagram::new(body) };
-    let mut datagram = datagram.with_tag(reading.tag);
-    if reading.envelope != Envelope::default() {
-        datagram = datagram.with_envelope(reading.envelope);
-    }
     Received {
-        datagram,
+        datagram: datagram.with_tag(reading.tag).with_envelope(reading.envelope),
         natives: reading.natives,
         delivery_count: reading.delivery_count,
         attempts: reading.attempts,
@@ -163,8 +159,7 @@ impl Reading {
         }
         let mut table: BTreeMap<_, _> = mem::take(&mut envelope.headers).into_iter().collect();
         for (name, entry) in &slot.headers {
-            let Value::List(entry) = entry else { continue };
-            let value = entry.first().cloned().or_else(|| table.remove(name));
+            let value = entry::value(entry, || table.remove(name));
             envelope.headers.extend(value.map(|value| (name.clone(), value)));
         }
         let listed: BTreeSet<_> = slot.headers.iter().map(|(name, _)| name).collect();
@@ -188,10 +183,10 @@ fn into_bytes(text: Box<str>) -> Bytes {
 }
 
 fn slot(value: &AMQPValue) -> Option<Datagram> {
-    binary::decode_with(value.as_byte_array()?.as_slice(), Bytes::new()).ok()
+    binary::decode_with(&bytes(value)?, Bytes::new()).ok()
 }
 
-/// Bytes in either form: what is long is no text any more after a stream.
+/// Bytes in either form: a stream makes one of the other.
 fn bytes(value: &AMQPValue) -> Option<Bytes> {
     match value {
         AMQPValue::LongString(text) => Some(Bytes::copy_from_slice(text.as_bytes())),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lapin::types::{AMQPValue, DecimalValue, FieldTable, ShortString};
+use lapin::types::{AMQPValue, DecimalValue, FieldTable, MAX_SHORT_STRING_LENGTH, ShortString};
 use seam_core::{Timestamp, Value, binary};
 
 /// How a foreign program reads it; `None` where AMQP has no such value.
@@ -37,13 +37,13 @@ fn table(pairs: &[(Box<str>, Value)]) -> Option<FieldTable> {
     Some(table.into())
 }
 
-/// Whether the native form alone tells what it was, in a queue of any type.
-///
-/// Lists and maps do not: streams, which convert to AMQP 1.0 and back, drop them, and a table is sorted.
+/// Whether the native form alone tells what it was, after a stream too.
 pub(super) fn survives(value: &Value) -> bool {
     match value {
-        Value::Null | Value::Bool(_) | Value::I64(_) | Value::Text(_) | Value::Bytes(_) => true,
+        Value::Null | Value::Bool(_) | Value::I64(_) => true,
         Value::F64(value) => value.is_finite(),
+        Value::Text(text) => text.len() <= MAX_SHORT_STRING_LENGTH,
+        Value::Bytes(bytes) => std::str::from_utf8(bytes).is_err(),
         Value::Time(value) => is_whole(*value),
         _ => false,
     }
@@ -117,7 +117,8 @@ pub(super) fn is_whole(time: Timestamp) -> bool {
     time.as_millis() >= 0 && time.as_millis() % 1_000 == 0
 }
 
-fn text(bytes: &[u8]) -> Value {
+/// Text where it is UTF-8.
+pub(super) fn text(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => Value::from(text),
         Err(_) => Value::Bytes(Bytes::copy_from_slice(bytes)),

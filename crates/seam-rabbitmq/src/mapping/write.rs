@@ -8,7 +8,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, ShortString};
 use seam_core::{Datagram, Envelope, Error, Result, Timestamp, Value, View, binary};
 
-use super::{PERSISTENT, name, size, value};
+use super::{PERSISTENT, entry, name, size, value};
 
 /// The properties of `view`, whose payload, or nothing, is the body. `wall` is now.
 ///
@@ -16,7 +16,7 @@ use super::{PERSISTENT, name, size, value};
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] if their [`size`] is over `limit`, since RabbitMQ ends the connection at what does not fit
+/// [`Error::TooLarge`] if their [`size()`] is over `limit`, since RabbitMQ ends the connection at what does not fit
 /// into one frame.
 pub(crate) fn encode(view: View<'_>, wall: Timestamp, limit: usize) -> Result<BasicProperties> {
     let mut writing = Writing::default();
@@ -69,10 +69,11 @@ impl Writing {
     }
 
     fn texts(&mut self, envelope: &Envelope) {
-        self.slot.id = match &envelope.id {
-            Some(id) if id.as_text().is_some_and(|text| self.fits(text.as_bytes(), ID)) => None,
-            id => id.clone(),
-        };
+        let id = envelope.id.as_ref().filter(|id| {
+            let text = id.as_text().map(str::as_bytes);
+            !text.is_some_and(|text| self.fits(text, BasicProperties::with_message_id))
+        });
+        self.slot.id = id.cloned();
         self.slot.kind = self.text(&envelope.kind, BasicProperties::with_type);
         self.slot.content_type =
             self.text(&envelope.content_type, BasicProperties::with_content_type);
@@ -113,9 +114,8 @@ impl Writing {
         for (name, value) in headers {
             let native = self.native(name, value);
             if !exact {
-                let stands = native.is_some() && value::survives(value);
-                let entry = if stands { Vec::new() } else { vec![value.clone()] };
-                self.slot.headers.push((name.clone(), Value::List(entry)));
+                let entry = entry::of(value, native.is_some());
+                self.slot.headers.push((name.clone(), entry));
             }
             if let Some((name, native)) = native {
                 self.table.insert(name, native);
@@ -176,8 +176,6 @@ impl Writing {
 fn text(time: Timestamp) -> AMQPValue {
     AMQPValue::LongString(time.to_string().into())
 }
-
-const ID: Set = BasicProperties::with_message_id;
 
 /// In milliseconds. RabbitMQ ends the channel at more, and at less would end the datagram before its time.
 const LONGEST_EXPIRATION: u128 = 4_294_967_295;

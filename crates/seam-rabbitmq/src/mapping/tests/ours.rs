@@ -1,5 +1,7 @@
 //! What we write, and what foreign programs read of it.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 #[test]
@@ -64,7 +66,7 @@ fn a_foreign_program_reads_headers_with_their_types() {
         .with_header("list", list)
         .with_header("map", map);
     let properties = encoded(&datagram);
-    let inner = FieldTable::from(std::collections::BTreeMap::from([
+    let inner = FieldTable::from(BTreeMap::from([
         ("a".into(), AMQPValue::Void),
         ("b".into(), long_long(1)),
     ]));
@@ -92,11 +94,14 @@ fn only_what_the_table_cannot_tell_needs_the_slot() {
     for (needs, headers) in [
         (false, vec![("a", Value::from("1")), ("b", Value::I64(2)), ("c", Value::Null)]),
         (false, vec![("a", Value::F64(-0.0)), ("b", Value::Time(millis(2_000)))]),
-        (false, vec![("Z", true.into()), ("a", Bytes::from("text").into()), ("ä", "x".into())]),
+        (false, vec![("Z", true.into()), ("a", "t".repeat(255).into()), ("ä", "x".into())]),
+        (false, vec![("a", Bytes::from_static(&[0xff]).into())]),
         (false, vec![("x-retries", "3".into())]),
         (true, vec![("b", "1".into()), ("a", "2".into())]),
         (true, vec![("a", "1".into()), ("a", "1".into())]),
         (true, vec![("a", Value::U64(1))]),
+        (true, vec![("a", "t".repeat(256).into())]),
+        (true, vec![("a", Bytes::from("text").into())]),
         (true, vec![("a", Value::F64(f64::INFINITY))]),
         (true, vec![("a", Value::Time(millis(2_001)))]),
         (true, vec![("a", Value::Time(millis(-2_000)))]),
@@ -191,8 +196,8 @@ fn the_broker_expires_nothing_before_its_time() {
 
 #[test]
 fn the_limit_is_told_with_the_size() {
-    let datagram = Datagram::new("x").with_header("a", "x".repeat(1_000));
-    let size = 2 + 1 + 4 + 2 + 1 + 4 + 1_000;
+    let datagram = Datagram::new("x").with_header("a", "x".repeat(200));
+    let size = 2 + 1 + 4 + 2 + 1 + 4 + 200;
     assert!(encode(datagram.view(), now(), size).is_ok());
     let error = encode(datagram.view(), now(), size - 1).unwrap_err();
     assert!(
@@ -203,10 +208,11 @@ fn the_limit_is_told_with_the_size() {
 
 #[test]
 fn a_value_in_the_table_is_not_repeated_in_the_slot() {
-    let large = "x".repeat(10_000);
-    let datagram = Datagram::new("x").with_header("b", large).with_header("a", "1");
-    assert!(size(&encoded(&datagram)) < 10_100);
-    check_kept(&datagram);
+    for large in [Value::from("x".repeat(10_000)), Bytes::from("x".repeat(10_000)).into()] {
+        let datagram = Datagram::new("x").with_header("b", large).with_header("a", "1");
+        assert!(size(&encoded(&datagram)) < 10_100);
+        check_kept(&datagram);
+    }
 }
 
 #[test]
