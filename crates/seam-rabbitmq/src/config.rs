@@ -8,9 +8,9 @@ use seam_core::{
 };
 
 pub(crate) static SCHEMES: [Scheme; 4] = [
-    Scheme::new("rabbitmq", Shape::Hosts, &NATIVE)
-        .with_default_port(5672)
-        .with_about("RabbitMQ: queues, kept by a broker; competing receivers, delays, groups by exchange"),
+    Scheme::new("rabbitmq", Shape::Hosts, &NATIVE).with_default_port(5672).with_about(
+        "RabbitMQ: queues, kept by a broker; competing receivers, delays, groups by exchange",
+    ),
     Scheme::new("rabbitmq+tls", Shape::Hosts, &NATIVE)
         .with_default_port(5671)
         .with_about("RabbitMQ over TLS"),
@@ -59,9 +59,8 @@ macro_rules! with_common {
 static NATIVE: [Parameter; 27] = with_common!(VHOST);
 static AMQP: [Parameter; 27] = with_common!(parameters::ADDRESS);
 
-const VHOST: Parameter = Parameter::new("vhost", Kind::Text)
-    .with_default("/")
-    .with_about("the virtual host");
+const VHOST: Parameter =
+    Parameter::new("vhost", Kind::Text).with_default("/").with_about("the virtual host");
 
 const EXCHANGE: Parameter = Parameter::new("exchange", Kind::Text).with_about(
     "the exchange to publish to and to bind queues to; without it the address is one queue",
@@ -231,7 +230,8 @@ fn group(endpoint: &Endpoint, address: &ShortString, has_exchange: bool) -> Resu
 }
 
 fn check_tls(endpoint: &Endpoint, is_tls: bool) -> Result<()> {
-    let given = ["ca", "cert", "key", "server_name"].into_iter().find(|name| endpoint.is_given(name));
+    let given =
+        ["ca", "cert", "key", "server_name"].into_iter().find(|name| endpoint.is_given(name));
     if let Some(name) = given.filter(|_| !is_tls) {
         let scheme = if endpoint.scheme() == "amqp" { "amqps" } else { "rabbitmq+tls" };
         let reason = format!("`{name}` needs TLS; write `{scheme}://`, or leave it out");

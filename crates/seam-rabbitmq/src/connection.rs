@@ -184,6 +184,7 @@ impl RabbitConnection {
             Some(delays) => delays.clone(),
             None => {
                 let delays = Delays::new(self.parts.topology.clone());
+                self.publish(&mut inner, delays.clone());
                 inner.delays = Some(delays.clone());
                 delays
             }
@@ -205,13 +206,15 @@ impl RabbitConnection {
             self.find(&address).await?;
             return Ok(Target::reply(address));
         }
-        let named = std::str::from_utf8(reply_to).ok().and_then(|name| ShortString::try_new(name).ok());
+        let named =
+            std::str::from_utf8(reply_to).ok().and_then(|name| ShortString::try_new(name).ok());
         match named.filter(|_| self.parts.config.reply_any) {
             Some(name) => Ok(Target::queue(name)),
             None => Err(Error::Denied {
                 endpoint: self.name(),
-                reason: "the reply address is none that RabbitMQ made for a requester; see `reply_any`"
-                    .into(),
+                reason:
+                    "the reply address is none that RabbitMQ made for a requester; see `reply_any`"
+                        .into(),
             }),
         }
     }
@@ -241,8 +244,8 @@ impl RabbitConnection {
 
     async fn asking(&self, native: &Native) -> Result<Arc<Channel>> {
         let known = self.lock().asking.clone();
-        if let Some((_, channel)) =
-            known.filter(|(number, channel)| *number == native.number && channel.status().connected())
+        if let Some((_, channel)) = known
+            .filter(|(number, channel)| *number == native.number && channel.status().connected())
         {
             return Ok(channel);
         }
@@ -258,7 +261,8 @@ impl RabbitConnection {
         let desks = std::mem::take(&mut inner.desks);
         let callers = inner.callers.clone();
         let publishers = inner.publisher.iter().cloned();
-        let publishers = publishers.chain(callers.iter().map(|(caller, _)| caller.clone())).collect();
+        let publishers =
+            publishers.chain(callers.iter().map(|(caller, _)| caller.clone())).collect();
         drop(inner);
         let unsettled = desks.iter().map(|desk| desk.end()).sum();
         callers.iter().for_each(|(_, replies)| replies.end());

@@ -41,8 +41,8 @@ struct State {
 struct Waiting {
     whose: Whose,
     queue: ShortString,
-    /// Which of [`STEPS`].
-    step: usize,
+    /// Which of [`STEPS`]; none goes back at once.
+    step: Option<usize>,
     properties: BasicProperties,
     body: Bytes,
 }
@@ -68,8 +68,13 @@ impl Delays {
     pub(crate) fn add(&self, desk: &Arc<Desk>, channel: u64, queue: &ShortString, delay: Delay) {
         let Delay { tag, wait, attempts, original: Original { properties, body } } = delay;
         let whose = Whose { desk: desk.clone(), channel, tag };
-        let Some(step) = step(wait) else { return whose.desk.delayed(&whose, false) };
-        let properties = mapping::again(&properties.map(|boxed| *boxed).unwrap_or_default(), attempts);
+        let step = match wait {
+            Wait::No => None,
+            Wait::AtLeast(least) => STEPS.iter().position(|step| *step >= least),
+            Wait::AtMost(most) => STEPS.iter().rposition(|step| *step <= most),
+        };
+        let properties =
+            mapping::again(&properties.map(|boxed| *boxed).unwrap_or_default(), attempts);
         let waiting = Waiting { whose, queue: queue.clone(), step, properties, body };
         self.lock().waiting.push_back(waiting);
         self.work.notify_one();
@@ -85,7 +90,8 @@ impl Delays {
         if state.declared.0 != native.number {
             state.declared = (native.number, HashSet::new());
         }
-        let needed = state.waiting.iter().map(|waiting| (waiting.queue.clone(), waiting.step));
+        let needed = state.waiting.iter();
+        let needed = needed.filter_map(|waiting| Some((waiting.queue.clone(), waiting.step?)));
         let needed: HashSet<_> = needed.collect();
         needed.difference(&state.declared.1).cloned().collect()
     }
@@ -93,6 +99,12 @@ impl Delays {
 
 #[async_trait]
 impl Source for Delays {
+    async fn begin(&self) {
+        while self.lock().waiting.is_empty() {
+            self.work.notified().await;
+        }
+    }
+
     async fn prepare(&self, _: &Native) -> Result<()> {
         Ok(())
     }
@@ -107,7 +119,7 @@ impl Source for Delays {
             }
             let waiting = std::mem::take(&mut state.waiting).into_iter();
             let (failed, kept): (VecDeque<_>, _) =
-                waiting.partition(|waiting| waiting.queue == queue && waiting.step == step);
+                waiting.partition(|waiting| waiting.queue == queue && waiting.step == Some(step));
             state.waiting = kept;
             drop(state);
             self.fail(failed.into_iter().map(|waiting| waiting.whose).collect());
@@ -119,7 +131,7 @@ impl Source for Delays {
         let State { numbers, waiting, flying, declared } = &mut *state;
         let mut orders = Vec::with_capacity(waiting.len());
         while let Some(next) = waiting.front()
-            && declared.1.contains(&(next.queue.clone(), next.step))
+            && next.step.is_none_or(|step| declared.1.contains(&(next.queue.clone(), step)))
         {
             let Some(Waiting { whose, queue, step, properties, body }) = waiting.pop_front() else {
                 break;
@@ -129,7 +141,7 @@ impl Source for Delays {
             orders.push(Order {
                 number: *numbers,
                 exchange: ShortString::default(),
-                routing_key: step_queue(&queue, STEPS[step]),
+                routing_key: step.map_or(queue.clone(), |step| step_queue(&queue, STEPS[step])),
                 mandatory: true,
                 properties,
                 body: Body::Raw(body),
@@ -162,14 +174,6 @@ impl Source for Delays {
 
     fn work(&self) -> &Notify {
         &self.work
-    }
-}
-
-/// The step for a wait: the shortest that is long enough, or the longest that is not too long.
-pub(crate) fn step(wait: Wait) -> Option<usize> {
-    match wait {
-        Wait::AtLeast(least) => STEPS.iter().position(|step| *step >= least),
-        Wait::AtMost(most) => STEPS.iter().rposition(|step| *step <= most),
     }
 }
 

@@ -190,7 +190,7 @@ impl Desk {
     /// A channel stands.
     fn begin(&self) {
         let mut state = self.lock();
-        state.inbox.begin();
+        state.inbox.begin(self.parts.topology.config.is_quorum);
         (state.failed, state.ready) = (None, true);
         drop(state);
         self.told.notify_waiters();
@@ -354,10 +354,11 @@ impl Channeled<'_> {
             if let Err(error) = self.write_due().await {
                 return Some(error);
             }
-            if self.desk.lock().quiet && !self.is_cancelled {
-                if let Err(error) = self.cancel().await {
-                    return Some(error);
-                }
+            if self.desk.lock().quiet
+                && !self.is_cancelled
+                && let Err(error) = self.cancel().await
+            {
+                return Some(error);
             }
             if self.is_cancelled && self.desk.lock().inbox.is_idle() {
                 self.desk.told.notify_waiters();

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lapin::tcp::{AsyncTcpStream, RustlsConnector};
-use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism};
+use lapin::uri::{
+    AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo, SASLMechanism,
+};
 use lapin::{Connection, ConnectionProperties};
 use seam_core::{Endpoint, Error, Host, Result};
 use socket2::{SockRef, Socket};
@@ -121,7 +123,8 @@ impl Dialler {
             },
             None => AMQPUserInfo::default(),
         };
-        let mechanism = if self.config.is_external { SASLMechanism::External } else { SASLMechanism::Plain };
+        let mechanism =
+            if self.config.is_external { SASLMechanism::External } else { SASLMechanism::Plain };
         Ok(AMQPUri {
             scheme: if self.config.is_tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
             authority: AMQPAuthority { userinfo, host: host.name.to_string(), port: host.port },

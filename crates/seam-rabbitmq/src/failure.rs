@@ -30,7 +30,12 @@ pub(crate) fn error(endpoint: &str, error: &lapin::Error) -> Error {
 
 /// The broker does not answer in time.
 pub(crate) fn silent(endpoint: &str, what: &str) -> Error {
-    Error::disconnected(endpoint, format!("no answer to {what}; is the broker alive, and does the port speak what the scheme says?"))
+    Error::disconnected(
+        endpoint,
+        format!(
+            "no answer to {what}; is the broker alive, and does the port speak what the scheme says?"
+        ),
+    )
 }
 
 /// A datagram that the broker did not keep.
@@ -78,11 +83,16 @@ fn of_broker(endpoint: &str, error: &AMQPError) -> Error {
 /// Which right is missing, or that there is none to come in.
 fn access(said: &str) -> String {
     if said.contains("Login was refused") {
-        return "the user or the password is wrong, or the broker does not take this `sasl`".to_owned();
+        return "the user or the password is wrong, or the broker does not take this `sasl`"
+            .to_owned();
     }
-    let right = ["configure", "write", "read"].into_iter().find(|right| said.contains(&format!("{right} access")));
+    let right = ["configure", "write", "read"]
+        .into_iter()
+        .find(|right| said.contains(&format!("{right} access")));
     match (right, quoted(said)) {
-        (Some(right), Some(what)) => format!("the user may not {right} `{what}`; see `rabbitmqctl set_permissions`"),
+        (Some(right), Some(what)) => {
+            format!("the user may not {right} `{what}`; see `rabbitmqctl set_permissions`")
+        }
         _ => told(said).to_owned(),
     }
 }
@@ -133,11 +143,7 @@ impl Difference {
 
     pub(crate) fn error(self) -> Error {
         let named = |value: &str| format!("{}={value}", self.argument);
-        Error::Mismatch {
-            wanted: named(&self.wanted),
-            found: named(&self.found),
-            what: self.what,
-        }
+        Error::Mismatch { wanted: named(&self.wanted), found: named(&self.found), what: self.what }
     }
 }
 
@@ -162,7 +168,9 @@ fn of_socket(endpoint: &str, error: &Arc<io::Error>) -> Error {
         io::ErrorKind::ConnectionRefused => {
             lost("nobody listens there; is the broker started, and is the port right?")
         }
-        io::ErrorKind::TimedOut => lost("no answer in time; is the host up, and is the port right?"),
+        io::ErrorKind::TimedOut => {
+            lost("no answer in time; is the host up, and is the port right?")
+        }
         io::ErrorKind::ConnectionAborted | io::ErrorKind::UnexpectedEof => lost(
             "the port hangs up; does it speak AMQP 0-9-1, and does it want TLS (`rabbitmq+tls://`)?",
         ),
@@ -172,13 +180,17 @@ fn of_socket(endpoint: &str, error: &Arc<io::Error>) -> Error {
 
 /// What rustls says, somewhere within an error of a socket.
 fn find_tls(error: &io::Error) -> Option<&rustls::Error> {
-    let mut inner: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|e| e as _);
+    type Inner<'a> = Option<&'a (dyn std::error::Error + 'static)>;
+    fn within(error: &io::Error) -> Inner<'_> {
+        Some(error.get_ref()?)
+    }
+    let mut inner = within(error);
     while let Some(error) = inner {
         if let Some(tls) = error.downcast_ref() {
             return Some(tls);
         }
-        inner = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(nested) => Some(nested as _),
+        inner = match error.downcast_ref() {
+            Some(nested) => within(nested),
             None => error.source(),
         };
     }

@@ -18,6 +18,8 @@ use seam_core::{Datagram, Deliveries, Note};
 /// What one receiver has.
 #[derive(Default)]
 pub(crate) struct Inbox {
+    /// Whether the queue counts attempts by itself.
+    counts: bool,
     /// The tag of the first of `slots`.
     lowest: u64,
     slots: VecDeque<Slot>,
@@ -87,6 +89,15 @@ struct Handed {
     open: usize,
 }
 
+/// Whether a delivery comes again.
+enum Again {
+    Never,
+    /// By the broker itself.
+    Now,
+    /// As a message of its own.
+    After(Wait),
+}
+
 /// What the broker is to be told.
 #[derive(Default)]
 pub(crate) struct Writes {
@@ -110,6 +121,8 @@ pub(crate) struct Delay {
 /// For how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
+    /// Not at all: only its attempts are to be counted.
+    No,
     /// For no less.
     AtLeast(Duration),
     /// For no more; it is looked at again then.
@@ -133,9 +146,9 @@ pub(crate) struct Most {
 }
 
 impl Inbox {
-    /// A channel begins; its first tag is 1.
-    pub(crate) fn begin(&mut self) {
-        self.lowest = 1;
+    /// A channel begins, whose first tag is 1. `counts` says whether its queue counts attempts.
+    pub(crate) fn begin(&mut self, counts: bool) {
+        (self.lowest, self.counts) = (1, counts);
     }
 
     /// Takes what came next. What is not due before a time waits until then: here, or on the broker where `delay` says so.
@@ -213,13 +226,18 @@ impl Inbox {
             // What is not there any more went with its channel.
             let mut handed = self.boards.remove(&board.token());
             for index in harvest.done.iter().cloned().flatten() {
-                late += u64::from(!self.release(handed.as_mut(), index, None));
+                late += u64::from(!self.release(handed.as_mut(), index, &Again::Never));
             }
             for index in harvest.dropped.iter().cloned().flatten() {
-                self.release(handed.as_mut(), index, Some(Duration::ZERO));
+                self.release(handed.as_mut(), index, &Again::Now);
             }
             for (index, after) in harvest.retried.drain(..) {
-                late += u64::from(!self.release(handed.as_mut(), index, Some(after)));
+                let again = match after.is_zero() {
+                    true if self.counts => Again::Now,
+                    true => Again::After(Wait::No),
+                    false => Again::After(Wait::AtLeast(after)),
+                };
+                late += u64::from(!self.release(handed.as_mut(), index, &again));
             }
             if let Some(handed) = handed.filter(|handed| handed.open > 0) {
                 self.boards.insert(board.token(), handed);
@@ -230,13 +248,8 @@ impl Inbox {
         late
     }
 
-    /// Ends one delivery: done, or to come again after `again`. Whether it was open.
-    fn release(
-        &mut self,
-        handed: Option<&mut Handed>,
-        index: u32,
-        again: Option<Duration>,
-    ) -> bool {
+    /// Ends one delivery. Whether it was open.
+    fn release(&mut self, handed: Option<&mut Handed>, index: u32, again: &Again) -> bool {
         let at = usize::try_from(index).unwrap_or(usize::MAX);
         let Some(handed) = handed else { return false };
         let Some((tag, size)) = handed.tags.get_mut(at).and_then(Option::take) else {
@@ -246,11 +259,11 @@ impl Inbox {
         self.in_hand -= 1;
         self.in_hand_bytes -= size;
         match again {
-            None => self.done(tag),
-            Some(after) if after.is_zero() => self.requeue(tag),
-            Some(after) => {
+            Again::Never => self.done(tag),
+            Again::Now => self.requeue(tag),
+            Again::After(wait) => {
                 let made = self.slot(tag).map_or(0, |slot| slot.attempts);
-                self.delay(tag, Wait::AtLeast(after), made.saturating_add(1));
+                self.delay(tag, *wait, made.saturating_add(1));
             }
         }
         true
@@ -382,7 +395,7 @@ impl Inbox {
     }
 
     /// The channel ended, and with it every lease: what is to be revoked, and how many deliveries were in hand.
-    pub(crate) fn lose(&mut self) -> (Vec<(Arc<Board>, Range<u32>)>, u64) {
+    pub(crate) fn lose(&mut self) -> (Revoked, u64) {
         let (mut revoked, mut in_hand) = (Vec::new(), 0);
         for handed in self.boards.drain().map(|(_, handed)| handed) {
             for (index, _) in (0_u32..).zip(&handed.tags).filter(|(_, tag)| tag.is_some()) {
@@ -398,6 +411,9 @@ impl Inbox {
         (revoked, in_hand)
     }
 }
+
+/// Deliveries that are nobody's any more; to be revoked without a lock.
+pub(crate) type Revoked = Vec<(Arc<Board>, Range<u32>)>;
 
 /// When something is to be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

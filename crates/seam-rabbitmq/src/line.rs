@@ -31,6 +31,8 @@ pub(crate) struct Native {
 /// A connection that comes back.
 pub(crate) struct Line {
     state: watch::Sender<State>,
+    /// Somebody needs the connection for the first time.
+    wanted: CancellationToken,
     /// Somebody found the connection broken.
     suspect: Notify,
     stop: CancellationToken,
@@ -98,13 +100,19 @@ impl Line {
         stop: CancellationToken,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
         let (state, _) = watch::channel(State::Down(None));
-        let line = Arc::new(Self { state, suspect: Notify::new(), stop });
+        let line = Arc::new(Self {
+            state,
+            wanted: CancellationToken::new(),
+            suspect: Notify::new(),
+            stop,
+        });
         let keeper = Keeper { line: line.clone(), dialler, purpose, standing, number: 0 };
         (line, keeper.run())
     }
 
     /// The connection, once it stands; `None` once the line has ended.
     pub(crate) async fn up(&self) -> Option<Arc<Native>> {
+        self.wanted.cancel();
         let mut states = self.state.subscribe();
         let settled = states.wait_for(|state| !matches!(state, State::Down(_))).await.ok()?;
         match &*settled {
@@ -116,6 +124,7 @@ impl Line {
     /// The first connection, or why there is none until `clock` has reached `until`; at once where trying again is
     /// of no use.
     pub(crate) async fn opened(&self, clock: &dyn Clock, until: Duration) -> Result<Arc<Native>> {
+        self.wanted.cancel();
         let mut states = self.state.subscribe();
         let found = |state: &State| match state {
             State::Down(Some(error)) => !error.is_retryable(),
@@ -159,6 +168,10 @@ impl Keeper {
     async fn run(mut self) {
         let stop = self.line.stop.clone();
         let (mut failures, mut is_lost) = (0, false);
+        tokio::select! {
+            () = self.line.wanted.cancelled() => {}
+            () = stop.cancelled() => {}
+        }
         while !stop.is_cancelled() {
             let dialled = tokio::select! {
                 dialled = self.dialler.dial(self.purpose) => dialled,

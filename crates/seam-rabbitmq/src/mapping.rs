@@ -24,7 +24,7 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
 pub(crate) use again::again;
-pub(crate) use read::{Received, decode};
+pub(crate) use read::decode;
 pub(crate) use size::{FRAME_BYTES, size};
 pub(crate) use write::encode;
 

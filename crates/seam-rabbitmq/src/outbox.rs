@@ -119,11 +119,6 @@ impl Outbox {
         unsent
     }
 
-    /// Whether anything was not given to the client.
-    pub(crate) fn has_unsent(&self) -> bool {
-        self.unsent < self.end()
-    }
-
     /// Whether the broker has answered for everything.
     pub(crate) fn is_idle(&self) -> bool {
         self.open == 0

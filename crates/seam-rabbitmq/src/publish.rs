@@ -47,6 +47,9 @@ impl Body {
 /// Where orders come from, and who learns what became of them.
 #[async_trait]
 pub(crate) trait Source: Send + Sync + 'static {
+    /// Ready once a connection is wanted. By default at once.
+    async fn begin(&self) {}
+
     /// Has everything there that orders need, on a connection that may be new.
     ///
     /// # Errors
@@ -100,6 +103,7 @@ pub(crate) async fn publish(
     let mut failures = 0;
     let closed = Error::Closed { endpoint: name.clone() };
     let running = async {
+        source.begin().await;
         while let Some(native) = line.up().await {
             let began = tokio::time::Instant::now();
             let error = match prepared(&*source, &native, &name).await {
@@ -159,7 +163,9 @@ impl Publishing<'_> {
         loop {
             if !*blocked.borrow_and_update() {
                 self.source.precede(self.native).await;
-                flights.extend(self.source.take().into_iter().map(|order| fly(channel.clone(), order)));
+                flights.extend(
+                    self.source.take().into_iter().map(|order| fly(channel.clone(), order)),
+                );
             }
             let lost = tokio::select! {
                 biased;

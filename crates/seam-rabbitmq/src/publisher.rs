@@ -13,8 +13,8 @@ use seam_core::driver::Ticket;
 use seam_core::{Batch, Clock, Error, Event, Events, Fate, Receipts, Result, SendError};
 use tokio::sync::Notify;
 
-use crate::failure;
 use crate::dial::FRAME_MAX_BYTES;
+use crate::failure;
 use crate::line::Native;
 use crate::mapping;
 use crate::outbox::{Credit, Outbox, Told, Unsent};
@@ -199,6 +199,13 @@ impl Publisher {
             ask(&mut datagram);
         }
         let view = datagram.view();
+        if self.parts.replies.is_none()
+            && view.envelope().reply_to.as_deref() == Some(PSEUDO_QUEUE.as_bytes())
+        {
+            let reason =
+                "the broker takes this address only from who waits for a reply; use `request`";
+            return Err((number, Error::invalid("reply_to", reason)));
+        }
         let written = target.routing_key(view).and_then(|routing_key| {
             let properties = mapping::encode(view, self.parts.clock.wall(), LIMIT)?;
             Ok((routing_key, properties))
@@ -287,4 +294,5 @@ impl Source for Publisher {
 
 /// What properties and headers of a message may take: a frame, which AMQP does not split, less what a broker or
 /// whoever traces messages adds on the way.
-pub(crate) const LIMIT: usize = FRAME_MAX_BYTES - 4096 - mapping::FRAME_BYTES - mapping::PUBLISH_ID_BYTES;
+pub(crate) const LIMIT: usize =
+    FRAME_MAX_BYTES - 4096 - mapping::FRAME_BYTES - mapping::PUBLISH_ID_BYTES;

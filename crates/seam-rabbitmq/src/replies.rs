@@ -159,7 +159,12 @@ mod tests {
     #[test]
     fn only_addresses_that_the_broker_made_are_addresses() {
         assert!(address(b"amq.rabbitmq.reply-to.g1h2AA==.x/y").is_some());
-        for other in ["orders", "amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.", "amq.rabbitmq.reply-to.a b"] {
+        for other in [
+            "orders",
+            "amq.rabbitmq.reply-to",
+            "amq.rabbitmq.reply-to.",
+            "amq.rabbitmq.reply-to.a b",
+        ] {
             assert!(address(other.as_bytes()).is_none(), "{other}");
         }
         assert!(address(format!("amq.rabbitmq.reply-to.{}", "x".repeat(255)).as_bytes()).is_none());

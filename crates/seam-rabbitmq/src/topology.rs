@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lapin::options::{
-    ExchangeDeclareOptions, ExchangeDeleteOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
+    ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
@@ -101,7 +101,9 @@ impl Topology {
     ) -> Result<()> {
         let declare = |channel: Channel, passive| async move {
             let options = ExchangeDeclareOptions { passive, durable: true, ..Default::default() };
-            channel.exchange_declare(exchange.clone(), kind.clone(), options, FieldTable::default()).await
+            channel
+                .exchange_declare(exchange.clone(), kind.clone(), options, FieldTable::default())
+                .await
         };
         if self.config.declare {
             match self.ask(native, |channel| declare(channel, false)).await? {
@@ -137,7 +139,7 @@ impl Topology {
                 break;
             }
             let Some(difference) = difference(&error) else { return Err(self.failure(&error)) };
-            arguments = adapted(arguments, &difference).ok_or_else(|| difference.error())?;
+            arguments = adapted(&arguments, &difference).ok_or_else(|| difference.error())?;
         }
         let options = QueueDeclareOptions { passive: true, ..options };
         let found = self.ask(native, declare(options, FieldTable::default())).await?;
@@ -183,40 +185,24 @@ impl Topology {
         self.ensure_queue(native, &step_queue(queue, step), options, arguments).await
     }
 
-    /// Deletes what is declared. An exchange goes only if nobody else
-    /// has bound a queue to it.
+    /// Deletes the queues that are declared. An exchange stays, since others may publish to it.
     ///
     /// # Errors
     ///
     /// Those of the connection, and [`Error::Denied`].
     pub(crate) async fn remove(&self, native: &Native) -> Result<()> {
-        if let Group::Queue(queue) = &self.config.group {
-            let steps = STEPS.iter().map(|step| step_queue(queue, *step));
-            for name in steps.chain([queue.clone()]) {
-                let deleted = self.ask(native, |channel| async move {
-                    channel.queue_delete(name, QueueDeleteOptions::default()).await
-                });
-                self.tolerate(deleted.await?.map(drop))?;
+        let Group::Queue(queue) = &self.config.group else { return Ok(()) };
+        let steps = STEPS.iter().map(|step| step_queue(queue, *step));
+        for name in steps.chain([queue.clone()]) {
+            let deleted = self.ask(native, |channel| async move {
+                channel.queue_delete(name, QueueDeleteOptions::default()).await
+            });
+            match deleted.await?.map_err(|error| self.failure(&error)) {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
-        if let Some((exchange, _)) = &self.config.exchange
-            && !exchange.as_str().starts_with("amq.")
-        {
-            let deleted = self.ask(native, |channel| async move {
-                let options = ExchangeDeleteOptions { if_unused: true, ..Default::default() };
-                channel.exchange_delete(exchange.clone(), options).await
-            });
-            self.tolerate(deleted.await?)?;
-        }
         Ok(())
-    }
-
-    /// What does not exist is gone already, and what is in use stays.
-    fn tolerate(&self, deleted: lapin::Result<()>) -> Result<()> {
-        match deleted.map_err(|error| self.failure(&error)) {
-            Err(Error::NotFound { .. } | Error::Rejected { .. }) => Ok(()),
-            other => other,
-        }
     }
 
     /// Asks the broker on a channel that is thrown away, since a refusal ends it.
@@ -294,7 +280,7 @@ fn is_denied(error: &lapin::Error) -> bool {
 }
 
 /// The arguments of a queue that is there, as far as they are known; `None` where the difference counts.
-fn adapted(arguments: FieldTable, difference: &Difference) -> Option<FieldTable> {
+fn adapted(arguments: &FieldTable, difference: &Difference) -> Option<FieldTable> {
     if COUNTS.contains(&&*difference.argument) && arguments.contains_key(&difference.argument)
         || COUNTS[..5].contains(&&*difference.argument)
     {

@@ -32,11 +32,7 @@ pub(crate) enum Routing {
 impl Target {
     /// To a queue, by the default exchange.
     pub(crate) fn queue(name: ShortString) -> Self {
-        Self {
-            exchange: ShortString::default(),
-            routing: Routing::Fixed(name),
-            mandatory: true,
-        }
+        Self { exchange: ShortString::default(), routing: Routing::Fixed(name), mandatory: true }
     }
 
     /// To a caller, by the address that the broker gave it.

@@ -18,12 +18,12 @@ fn encoded(datagram: &Datagram) -> BasicProperties {
 }
 
 /// What arrives of a datagram, on the wire between.
-fn received(datagram: &Datagram) -> Received {
+fn received(datagram: &Datagram) -> read::Received {
     let body = datagram.payload_bytes().unwrap_or_default();
     decode(&through_bytes(&encoded(datagram)), body, "", "queue")
 }
 
-fn decoded(properties: &BasicProperties) -> Received {
+fn decoded(properties: &BasicProperties) -> read::Received {
     decode(&through_bytes(properties), Bytes::from("body"), "", "queue")
 }
 
