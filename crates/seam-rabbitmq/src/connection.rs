@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Field};
+use crate::consuming::serve;
 use crate::delays::Delays;
 use crate::desk::{self, Desk};
 use crate::dial::Dialler;
@@ -196,7 +197,7 @@ impl RabbitConnection {
         inner.desks.retain(|desk| !desk.has_ended());
         inner.desks.push(desk.clone());
         let line = self.consuming(&mut inner);
-        self.tasks.spawn(desk::serve(desk.clone(), line, self.stop_work.clone()));
+        self.tasks.spawn(serve(desk.clone(), line, self.stop_work.clone()));
         Ok(desk)
     }
 
