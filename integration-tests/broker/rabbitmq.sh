@@ -50,13 +50,15 @@ listeners.ssl.1 = 127.0.0.1:$(port rabbitmq_tls)
 ssl_options.cacertfile = $data/certs/ca.pem
 ssl_options.certfile = $data/certs/server.pem
 ssl_options.keyfile = $data/certs/server.key
+load_definitions = $parts/rabbitmq/definitions.json
 log.console = false
 CONF
-    echo '[].' >"$1/enabled_plugins"
+    local plugins=rabbitmq_auth_mechanism_ssl
     if [[ ${SEAM_BROKERS_MANAGEMENT:-} == 1 ]]; then # by request, since each stop then takes 5 s longer
-        echo '[rabbitmq_management].' >"$1/enabled_plugins"
+        plugins+=,rabbitmq_management
         printf '%s\n' 'management.tcp.ip = 127.0.0.1' "management.tcp.port = $(port rabbitmq_api)" >>"$1/rabbitmq.conf"
     fi
+    echo "[$plugins]." >"$1/enabled_plugins"
 }
 
 rabbitmq_environment() { # rabbitmq_environment ROOT FOLDER: for the node and for rabbitmqctl; nothing from /etc
@@ -74,9 +76,9 @@ rabbitmq_environment() { # rabbitmq_environment ROOT FOLDER: for the node and fo
     export RABBITMQ_ALLOW_INPUT=1 RABBITMQ_SERVER_START_ARGS=-noinput
 }
 
-# It answers the header of AMQP 0-9-1 with a method frame, type 1. Listeners are the last step of its boot.
+# It answers the header of AMQP 0-9-1 with a method frame, type 1. Listeners are the last step of its boot, TLS last.
 rabbitmq_ready() {
-    (
+    listening "$(port rabbitmq_tls)" && (
         exec 3<>"/dev/tcp/127.0.0.1/$(port rabbitmq)" || exit 1
         printf 'AMQP\0\0\011\001' >&3
         LC_ALL=C IFS= read -r -N 1 -t "$patience" -u 3 type && [[ $type == $'\001' ]]
