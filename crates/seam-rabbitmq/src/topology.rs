@@ -105,15 +105,16 @@ impl Topology {
                 .exchange_declare(exchange.clone(), kind.clone(), options, FieldTable::default())
                 .await
         };
+        let mut denied = None;
         if self.config.declare {
             match self.ask(native, |channel| declare(channel, false)).await? {
                 Ok(()) => return Ok(()),
-                Err(error) if is_denied(&error) => {}
+                Err(error) if is_denied(&error) => denied = Some(error),
                 Err(error) => return Err(self.failure(&error)),
             }
         }
         let found = self.ask(native, |channel| declare(channel, true)).await?;
-        found.map_err(|error| self.failure(&error))
+        found.map_err(|error| self.absent(denied, &error))
     }
 
     /// Declares a queue, or finds one that differs in nothing that counts here.
@@ -129,6 +130,7 @@ impl Topology {
                 channel.queue_declare(queue.clone(), options, arguments).await
             }
         };
+        let mut denied = None;
         for _ in 0..MOST_DIFFERENCES {
             if !self.config.declare && !options.exclusive {
                 break;
@@ -136,6 +138,7 @@ impl Topology {
             let asked = self.ask(native, declare(options, arguments.clone())).await?;
             let Err(error) = asked else { return Ok(()) };
             if is_denied(&error) {
+                denied = Some(error);
                 break;
             }
             let Some(difference) = difference(&error) else { return Err(self.failure(&error)) };
@@ -143,7 +146,15 @@ impl Topology {
         }
         let options = QueueDeclareOptions { passive: true, ..options };
         let found = self.ask(native, declare(options, FieldTable::default())).await?;
-        found.map(drop).map_err(|error| self.failure(&error))
+        found.map(drop).map_err(|error| self.absent(denied, &error))
+    }
+
+    /// Why something that may not be declared was not found: what counts is that it could not be made.
+    fn absent(&self, denied: Option<lapin::Error>, error: &lapin::Error) -> Error {
+        match (self.failure(error), denied) {
+            (Error::NotFound { .. }, Some(denied)) => self.failure(&denied),
+            (error, _) => error,
+        }
     }
 
     async fn bind(
