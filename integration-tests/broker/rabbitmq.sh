@@ -50,13 +50,15 @@ listeners.ssl.1 = 127.0.0.1:$(port rabbitmq_tls)
 ssl_options.cacertfile = $data/certs/ca.pem
 ssl_options.certfile = $data/certs/server.pem
 ssl_options.keyfile = $data/certs/server.key
+load_definitions = $parts/rabbitmq/definitions.json
 log.console = false
 CONF
-    echo '[].' >"$1/enabled_plugins"
+    local plugins=rabbitmq_auth_mechanism_ssl
     if [[ ${SEAM_BROKERS_MANAGEMENT:-} == 1 ]]; then # by request, since each stop then takes 5 s longer
-        echo '[rabbitmq_management].' >"$1/enabled_plugins"
+        plugins+=,rabbitmq_management
         printf '%s\n' 'management.tcp.ip = 127.0.0.1' "management.tcp.port = $(port rabbitmq_api)" >>"$1/rabbitmq.conf"
     fi
+    echo "[$plugins]." >"$1/enabled_plugins"
 }
 
 rabbitmq_environment() { # rabbitmq_environment ROOT FOLDER: for the node and for rabbitmqctl; nothing from /etc
@@ -69,14 +71,29 @@ rabbitmq_environment() { # rabbitmq_environment ROOT FOLDER: for the node and fo
     RABBITMQ_DIST_PORT=$(port rabbitmq_nodes) ERL_EPMD_PORT=$(port rabbitmq_epmd)
     RABBITMQ_CTL_DIST_PORT_MIN=$(port rabbitmq_tools) RABBITMQ_CTL_DIST_PORT_MAX=$(port rabbitmq_tools 10)
     export ERL_EPMD_ADDRESS=127.0.0.1
-    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+    # Else the node and the tools start an epmd by themselves where they meet none, and it stays.
+    export ERL_AFLAGS='-start_epmd false'
+    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} $(rabbitmq_arguments)"
     # With input "allowed" the start script becomes the node instead of waiting for it, so its pid is the node's.
     export RABBITMQ_ALLOW_INPUT=1 RABBITMQ_SERVER_START_ARGS=-noinput
 }
 
-# It answers the header of AMQP 0-9-1 with a method frame, type 1. Listeners are the last step of its boot.
+# For Erlang, natively and in a container: what a test has chosen for a broker of its own.
+rabbitmq_arguments() {
+    local timeout=${SEAM_BROKERS_RABBITMQ_CONSUMER_TIMEOUT:-}
+    # By default a channel looks once a minute whether the time is over.
+    [[ -z $timeout ]] || echo "-rabbit consumer_timeout $timeout -rabbit channel_tick_interval 1000"
+}
+
+rabbitmq_ctl() {
+    rabbitmq_environment "$(rabbitmq_root)" "$(rabbitmq_data)"
+    exec env "$(mark rabbitmq)" "$(rabbitmq_bin)/rabbitmqctl" "$@"
+}
+
+# It answers the header of AMQP 0-9-1 with a method frame, type 1. Listeners are the last step of its boot, TLS last.
 rabbitmq_ready() {
-    (
+    listening "$(port rabbitmq_tls)" && (
         exec 3<>"/dev/tcp/127.0.0.1/$(port rabbitmq)" || exit 1
         printf 'AMQP\0\0\011\001' >&3
         LC_ALL=C IFS= read -r -N 1 -t "$patience" -u 3 type && [[ $type == $'\001' ]]
