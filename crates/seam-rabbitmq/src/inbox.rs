@@ -35,6 +35,8 @@ pub(crate) struct Inbox {
     writes: Writes,
     /// Being published for a later time, and not acknowledged before.
     delaying: usize,
+    /// Settled, and not among the writes: how many are [`State::Done`].
+    untold: usize,
     late: u64,
     waker: Option<Waker>,
     harvest: Harvest,
@@ -75,6 +77,8 @@ struct Slot {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// Settled by being published for a later time, which is not done.
+    Delayed,
     /// Settled, and the broker is not told.
     Done,
     /// The broker is told, by this tag alone.
@@ -264,6 +268,9 @@ impl Inbox {
             Again::After(wait) => {
                 let made = self.slot(tag).map_or(0, |slot| slot.attempts);
                 self.delay(tag, *wait, made.saturating_add(1));
+                if let Some(slot) = self.slot(tag) {
+                    slot.state = State::Delayed;
+                }
             }
         }
         true
@@ -278,6 +285,7 @@ impl Inbox {
         if let Some(slot) = self.slot(tag) {
             slot.state = State::Done;
             slot.original = Original::default();
+            self.untold += 1;
         }
     }
 
@@ -344,7 +352,7 @@ impl Inbox {
         let mut upto = None;
         while let Some(state) = self.slots.front().map(|slot| slot.state) {
             match state {
-                State::Open => break,
+                State::Open | State::Delayed => break,
                 State::Done => upto = Some(self.lowest),
                 State::Told => {}
             }
@@ -359,12 +367,13 @@ impl Inbox {
                 writes.acks.push((tag, false));
             }
         }
+        self.untold = 0;
         writes
     }
 
     /// Whether everything that was settled is told to the broker, as far as can be seen here.
     pub(crate) fn is_told(&self) -> bool {
-        self.marked.is_empty() && self.writes.is_empty() && self.delaying == 0
+        self.marked.is_empty() && self.untold == 0 && self.writes.is_empty() && self.delaying == 0
     }
 
     /// Whether nobody has anything, and nothing is on its way elsewhere.
@@ -388,8 +397,8 @@ impl Inbox {
 
     /// The channel is gone: what was settled in time and not told comes again, and counts as late. How many.
     pub(crate) fn note_untold(&mut self) -> u64 {
-        let done = self.slots.iter().filter(|slot| slot.state == State::Done).count();
-        let untold = u64::try_from(done + self.delaying).unwrap_or(u64::MAX);
+        let settled = |slot: &&Slot| matches!(slot.state, State::Done | State::Delayed);
+        let untold = u64::try_from(self.slots.iter().filter(settled).count()).unwrap_or(u64::MAX);
         self.late += untold;
         untold
     }
@@ -407,7 +416,8 @@ impl Inbox {
         self.ready.clear();
         self.parked.clear();
         self.writes = Writes::default();
-        (self.in_hand, self.in_hand_bytes, self.delaying, self.lowest) = (0, 0, 0, 1);
+        (self.in_hand, self.in_hand_bytes, self.delaying) = (0, 0, 0);
+        (self.untold, self.lowest) = (0, 1);
         (revoked, in_hand)
     }
 }
