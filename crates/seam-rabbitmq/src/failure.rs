@@ -69,7 +69,7 @@ fn of_broker(endpoint: &str, error: &AMQPError) -> Error {
                 remedy: "create it, or name another".to_owned(),
             }
         }
-        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => denied(told(said).to_owned()),
+        AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED) => denied(access(said)),
         AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED) => {
             Error::disconnected(endpoint, format!("the broker closed it: {}", told(said)))
         }
@@ -93,7 +93,7 @@ fn access(said: &str) -> String {
         (Some(right), Some(what)) => {
             format!("the user may not {right} `{what}`; see `rabbitmqctl set_permissions`")
         }
-        _ => told(said).to_owned(),
+        _ => format!("{}; see `rabbitmqctl set_permissions`", told(said)),
     }
 }
 
@@ -124,10 +124,24 @@ pub(crate) struct Difference {
 }
 
 impl Difference {
-    /// Reads `inequivalent arg 'NAME' for KIND 'NAME' in vhost 'NAME': received A but current is B`.
+    /// Reads `inequivalent arg 'NAME' for KIND 'NAME' in vhost 'NAME': received A but current is B`, or as much of it
+    /// as AMQP has room for: 255 bytes, and the rest is cut.
     pub(crate) fn read(said: &str) -> Option<Self> {
         let (_, rest) = said.split_once("inequivalent arg '")?;
         let (argument, rest) = rest.split_once("' for ")?;
+        Self::read_values(argument, rest).or_else(|| {
+            let unknown = "what the broker has no room to tell";
+            Some(Self {
+                argument: argument.to_owned(),
+                what: "what is there".to_owned(),
+                wanted: unknown.to_owned(),
+                found: unknown.to_owned(),
+                found_type: Some("unknown".to_owned()),
+            })
+        })
+    }
+
+    fn read_values(argument: &str, rest: &str) -> Option<Self> {
         let (what, rest) = rest.split_once(" in vhost ")?;
         let (_, rest) = rest.split_once(": received ")?;
         let (wanted, found) = rest.split_once(" but current is ")?;

@@ -38,6 +38,8 @@ pub(crate) struct Inbox {
     writes: Writes,
     /// Being published for a later time, and not acknowledged before.
     delaying: usize,
+    /// Settled, and not among the writes: how many are [`State::Done`].
+    untold: usize,
     late: u64,
     waker: Option<Waker>,
     harvest: Harvest,
@@ -79,6 +81,8 @@ struct Slot {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
+    /// Settled by being published for a later time, which is not done.
+    Delayed,
     /// Settled, and the broker is not told.
     Done,
     /// The broker is told, by this tag alone.
@@ -270,6 +274,9 @@ impl Inbox {
             Again::After(wait) => {
                 let made = self.slot(tag).map_or(0, |slot| slot.attempts);
                 self.delay(tag, *wait, made.saturating_add(1));
+                if let Some(slot) = self.slot(tag) {
+                    slot.state = State::Delayed;
+                }
             }
         }
         true
@@ -281,10 +288,10 @@ impl Inbox {
     }
 
     fn done(&mut self, tag: u64) {
-        self.close(tag, State::Done);
+        self.untold += usize::from(self.close(tag, State::Done));
     }
 
-    /// Notes that a delivery is settled, and lets go of it.
+    /// Notes that a delivery is settled, and lets go of it. Whether it was known.
     fn close(&mut self, tag: u64, state: State) -> bool {
         let Some(slot) = self.slot(tag) else { return false };
         slot.state = state;
@@ -355,7 +362,7 @@ impl Inbox {
         let mut upto = None;
         while let Some(state) = self.slots.front().map(|slot| slot.state) {
             match state {
-                State::Open => break,
+                State::Open | State::Delayed => break,
                 State::Done => upto = Some(self.lowest),
                 State::Told => {}
             }
@@ -370,6 +377,7 @@ impl Inbox {
                 writes.acks.push((tag, false));
             }
         }
+        self.untold = 0;
         writes
     }
 
@@ -385,7 +393,7 @@ impl Inbox {
 
     /// Whether everything that was settled is told to the broker, as far as can be seen here.
     pub(crate) fn is_told(&self) -> bool {
-        self.marked.is_empty() && self.writes.is_empty() && self.delaying == 0
+        self.marked.is_empty() && self.untold == 0 && self.writes.is_empty() && self.delaying == 0
     }
 
     /// Whether nobody has anything, and nothing is on its way elsewhere.
@@ -409,8 +417,8 @@ impl Inbox {
 
     /// The channel is gone: what was settled in time and not told comes again, and counts as late. How many.
     pub(crate) fn note_untold(&mut self) -> u64 {
-        let done = self.slots.iter().filter(|slot| slot.state == State::Done).count();
-        let untold = u64::try_from(done + self.delaying).unwrap_or(u64::MAX);
+        let settled = |slot: &&Slot| matches!(slot.state, State::Done | State::Delayed);
+        let untold = u64::try_from(self.slots.iter().filter(settled).count()).unwrap_or(u64::MAX);
         self.late += untold;
         untold
     }
@@ -428,8 +436,9 @@ impl Inbox {
         self.ready.clear();
         self.parked.clear();
         self.writes = Writes::default();
-        (self.in_hand, self.in_hand_bytes, self.delaying, self.lowest) = (0, 0, 0, 1);
+        (self.in_hand, self.in_hand_bytes, self.delaying) = (0, 0, 0);
         (self.held, self.held_bytes) = (0, 0);
+        (self.untold, self.lowest) = (0, 1);
         (revoked, in_hand)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use async_trait::async_trait;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -158,7 +160,7 @@ impl Publishing<'_> {
     async fn run(&self, channel: Channel, mut consumer: Option<lapin::Consumer>) -> Error {
         let channel = Arc::new(channel);
         let mut flights = FuturesUnordered::new();
-        let mut judge = Judge::default();
+        let (mut judge, glance) = (Judge::default(), Glance::default());
         let mut blocked = self.native.blocked.subscribe();
         loop {
             if !*blocked.borrow_and_update() {
@@ -173,7 +175,7 @@ impl Publishing<'_> {
                     let mut lost = resolved.as_ref().err().cloned();
                     judge.note(number, resolved);
                     // All that is resolved, for the judge.
-                    while let Some(Some((number, resolved))) = flights.next().now_or_never() {
+                    while let Some((number, resolved)) = glance.next(&mut flights) {
                         lost = lost.or_else(|| resolved.as_ref().err().cloned());
                         judge.note(number, resolved);
                     }
@@ -233,6 +235,47 @@ async fn fly(channel: Arc<Channel>, order: Order) -> (u64, lapin::Result<Confirm
     (number, flying.await)
 }
 
+/// Takes what is ready, and does not wait.
+///
+/// A set of futures pauses now and then though more of them are ready, and has its waker woken to say so. Whoever took
+/// that for the end would show the judge half of a round.
+struct Glance {
+    paused: Arc<Paused>,
+    waker: Waker,
+}
+
+#[derive(Default)]
+struct Paused(AtomicBool);
+
+impl Wake for Paused {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Default for Glance {
+    fn default() -> Self {
+        let paused = Arc::new(Paused::default());
+        Self { waker: paused.clone().into(), paused }
+    }
+}
+
+impl Glance {
+    fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Option<S::Item> {
+        loop {
+            match stream.poll_next_unpin(&mut Context::from_waker(&self.waker)) {
+                Poll::Ready(next) => return next,
+                Poll::Pending if self.paused.0.swap(false, Ordering::SeqCst) => {}
+                Poll::Pending => return None,
+            }
+        }
+    }
+}
+
 /// The next delivery of a consumer, if there is one.
 async fn next(
     consumer: &mut Option<lapin::Consumer>,
@@ -245,3 +288,30 @@ async fn next(
 
 /// How long the last confirms of a channel that ended are waited for.
 const LAST_CONFIRMS: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_is_not_the_end() {
+        let mut set = FuturesUnordered::new();
+        for number in 0..40_u32 {
+            // Each yields twice, which a set answers with a pause.
+            let yields = async move {
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                number
+            };
+            set.push(yields.boxed());
+        }
+        let glance = Glance::default();
+        let mut found: Vec<_> = std::iter::from_fn(|| glance.next(&mut set)).collect();
+        found.sort_unstable();
+        assert_eq!(found, (0..40).collect::<Vec<_>>());
+        set.push(std::future::pending().boxed());
+        assert_eq!(glance.next(&mut set), None);
+    }
+}

@@ -7,7 +7,8 @@
 //! Why that time comes: RabbitMQ writes a return before its confirm, so lapin has it in a queue when it resolves that
 //! confirm, and each confirm takes the oldest of that queue. One that takes nothing found the queue empty: every return
 //! that came before is in the hands of a confirm that was resolved earlier. And since each returned message has a
-//! confirm of its own, the queue is empty whenever no confirm is outstanding.
+//! confirm of its own, the queue is empty whenever all confirms came; not where a channel broke, whose last confirms
+//! take nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,6 +41,8 @@ pub(crate) struct Judge {
     /// Resolved in earlier rounds with the return of another, while their own may have been on its way.
     doubtful: Vec<u64>,
     lost: Vec<(u64, lapin::Error)>,
+    /// Whether any was lost: their returns may lie in lapin's queue for ever.
+    is_broken: bool,
 }
 
 impl Judge {
@@ -57,9 +60,9 @@ impl Judge {
                     lapin::ChannelState::Error,
                     "a publish was not confirmed",
                 );
-                return self.lost.push((number, error.into()));
+                return self.lose(number, error.into());
             }
-            Err(error) => return self.lost.push((number, error)),
+            Err(error) => return self.lose(number, error),
         };
         match message {
             None => self.plain.push(number),
@@ -70,6 +73,11 @@ impl Judge {
         }
     }
 
+    fn lose(&mut self, number: u64, error: lapin::Error) {
+        self.is_broken = true;
+        self.lost.push((number, error));
+    }
+
     fn note_return(&mut self, message: &BasicReturnMessage) {
         // Everything of ours has a number; what has none was published by nobody here.
         let id = mapping::publish_id(&message.properties);
@@ -78,12 +86,15 @@ impl Judge {
         }
     }
 
-    /// Ends a round. `is_all` where no confirm is outstanding.
+    /// Ends a round. `is_all` where no confirm is outstanding. What is not sure comes in a later round; of a channel
+    /// that broke, it may never be.
     pub(crate) fn decide(&mut self, is_all: bool) -> Vec<(u64, Landing)> {
-        let mut sure = Vec::new();
-        if is_all || !self.plain.is_empty() {
-            sure.append(&mut self.doubtful);
-        }
+        let is_all = is_all && !self.is_broken;
+        let is_clear = is_all || !self.plain.is_empty();
+        let (mut sure, doubtful): (Vec<_>, _) = std::mem::take(&mut self.doubtful)
+            .into_iter()
+            .partition(|number| is_clear || self.returned.contains_key(number));
+        self.doubtful = doubtful;
         sure.append(&mut self.plain);
         for number in std::mem::take(&mut self.laden) {
             match is_all || self.returned.contains_key(&number) {
