@@ -72,6 +72,11 @@ command_resume() {
     echo "$1 resumed"
 }
 
+command_ctl() { # it may be asked while another command is at work
+    is_up "$1" || die "$1 is not up"
+    "${with}_ctl" "$@" </dev/null
+}
+
 command_down() {
     lock
     if (($# == 0)); then down "${more[@]}" "${names[@]}"; else down "$@"; fi
@@ -98,6 +103,7 @@ up() {
     if [[ $with == compose ]]; then
         together compose_bring "$*"
     else
+        [[ " $* " != *" rabbitmq "* ]] || rabbitmq_as_wanted
         mapfile -t packages < <(for name; do ask packages "$name"; done | tr ' ' '\n' | sort -u | sed '/^$/d')
         ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
         sh "$parts/certs.sh" "$data/certs"
@@ -236,6 +242,7 @@ native_is_up() { alive "$1"; }
 native_kill() { finish "$1" KILL 5; : >"$data/run/$1.pid"; } # it is expected back: its ports stay claimed
 native_pause() { kill -STOP "$(pid_of "$1")"; }
 native_resume() { kill -CONT "$(pid_of "$1")"; }
+native_ctl() { "$1_ctl" "${@:2}"; }
 
 tell() { # tell NAME: its line in `status`
     if ! is_up "$1"; then
@@ -270,8 +277,9 @@ print_env() {
     echo "export SEAM_TEST_BROKERS=${command@Q}"
     echo "export SEAM_BROKERS_DIR=${data@Q}"
     echo "export SEAM_BROKERS_PROGRAMS=${programs@Q}"
-    [[ -z ${SEAM_BROKERS_RABBITMQ:-} ]] || echo "export SEAM_BROKERS_RABBITMQ=${SEAM_BROKERS_RABBITMQ@Q}"
-    [[ -z ${SEAM_BROKERS_MANAGEMENT:-} ]] || echo "export SEAM_BROKERS_MANAGEMENT=${SEAM_BROKERS_MANAGEMENT@Q}"
+    for name in SEAM_BROKERS_{RABBITMQ,RABBITMQ_CONSUMER_TIMEOUT,MANAGEMENT}; do
+        [[ -z ${!name:-} ]] || echo "export $name=${!name@Q}"
+    done
     [[ -s $certs/ca.pem ]] || return 0
     echo "export SEAM_TEST_CA_FILE=${certs@Q}/ca.pem"
     echo "export SEAM_TEST_CLIENT_CERT_FILE=${certs@Q}/client.pem SEAM_TEST_CLIENT_KEY_FILE=${certs@Q}/client.key"

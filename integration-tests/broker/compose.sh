@@ -9,6 +9,7 @@ compose() {
         SEAM_RABBITMQ_PORT="$(port rabbitmq)" \
         SEAM_RABBITMQ_TLS_PORT="$(port rabbitmq_tls)" \
         SEAM_RABBITMQ_API_PORT="$(port rabbitmq_api)" \
+        SEAM_RABBITMQ_ARGUMENTS="$(rabbitmq_arguments)" \
         SEAM_SQS_PORT="$(port sqs)" \
         SEAM_NSQ_PORTS="$(port nsq)-$(port nsq_https)" \
         SEAM_NSQLOOKUPD_PORTS="$(port lookupd)-$(port lookupd_http)" \
@@ -56,6 +57,7 @@ compose_is_up() { [[ -n $(compose ps --quiet --status running --status paused "$
 compose_kill() { compose kill --signal KILL "$1" 2>/dev/null; }
 compose_pause() { compose pause "$1" 2>/dev/null; }
 compose_resume() { compose unpause "$1" 2>/dev/null; }
+compose_ctl() { compose exec -T "$1" "$1ctl" "${@:2}"; } # there is one for rabbitmq alone
 compose_details() { echo ", container"; }
 compose_end() { compose down 2>/dev/null; }
 compose_clean() { compose down --volumes 2>/dev/null; }

@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # RabbitMQ: the system's package by default, or 4 (SEAM_BROKERS_RABBITMQ=4), unpacked beside it.
 
-rabbitmq_root() { [[ ${SEAM_BROKERS_RABBITMQ:-} != 4* ]] || echo "$programs/rabbitmq4"; } # nothing: the system's
+# The folder of its programs, or nothing where they are the system's: of the node that is up, else of the wanted one.
+rabbitmq_root() { if alive rabbitmq; then cat "$data/run/rabbitmq.root"; else rabbitmq_wanted; fi; }
+rabbitmq_wanted() { [[ ${SEAM_BROKERS_RABBITMQ:-} != 4* ]] || echo "$programs/rabbitmq4"; }
 rabbitmq_bin() { echo "$(rabbitmq_root)/usr/lib/rabbitmq/bin"; }
 rabbitmq_data() { if [[ -n $(rabbitmq_root) ]]; then echo "$data/rabbitmq4"; else echo "$data/rabbitmq"; fi; } # not compatible
 
@@ -9,6 +11,10 @@ rabbitmq_version() { # from the name of a folder or a file of its own: the progr
     local found
     if [[ ${with:-} == compose ]]; then compose_version rabbitmq && return; fi
     for found in "$(rabbitmq_root)"/usr/lib/rabbitmq/lib/rabbitmq_server-*; do echo "${found##*-}"; done
+}
+
+rabbitmq_as_wanted() {
+    ! alive rabbitmq || [[ $(rabbitmq_root) == "$(rabbitmq_wanted)" ]] || die "rabbitmq $(rabbitmq_version) is up: take it down first"
 }
 
 rabbitmq_packages() {
@@ -32,6 +38,7 @@ rabbitmq_start() {
     local root folder
     root=$(rabbitmq_root) folder=$(rabbitmq_data)
     rabbitmq_configure "$folder"
+    echo "$root" >"$data/run/rabbitmq.root"
     # Started here, since the one that a node starts by itself listens everywhere and stays when the node ends.
     alive epmd || spawn rabbitmq epmd "$root/usr/bin/epmd" -port "$(port rabbitmq_epmd)" -address 127.0.0.1
     (
@@ -50,13 +57,15 @@ listeners.ssl.1 = 127.0.0.1:$(port rabbitmq_tls)
 ssl_options.cacertfile = $data/certs/ca.pem
 ssl_options.certfile = $data/certs/server.pem
 ssl_options.keyfile = $data/certs/server.key
+load_definitions = $parts/rabbitmq/definitions.json
 log.console = false
 CONF
-    echo '[].' >"$1/enabled_plugins"
+    local plugins=rabbitmq_auth_mechanism_ssl
     if [[ ${SEAM_BROKERS_MANAGEMENT:-} == 1 ]]; then # by request, since each stop then takes 5 s longer
-        echo '[rabbitmq_management].' >"$1/enabled_plugins"
+        plugins+=,rabbitmq_management
         printf '%s\n' 'management.tcp.ip = 127.0.0.1' "management.tcp.port = $(port rabbitmq_api)" >>"$1/rabbitmq.conf"
     fi
+    echo "[$plugins]." >"$1/enabled_plugins"
 }
 
 rabbitmq_environment() { # rabbitmq_environment ROOT FOLDER: for the node and for rabbitmqctl; nothing from /etc
@@ -69,14 +78,29 @@ rabbitmq_environment() { # rabbitmq_environment ROOT FOLDER: for the node and fo
     RABBITMQ_DIST_PORT=$(port rabbitmq_nodes) ERL_EPMD_PORT=$(port rabbitmq_epmd)
     RABBITMQ_CTL_DIST_PORT_MIN=$(port rabbitmq_tools) RABBITMQ_CTL_DIST_PORT_MAX=$(port rabbitmq_tools 10)
     export ERL_EPMD_ADDRESS=127.0.0.1
-    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+    # Else the node and the tools start an epmd by themselves where they meet none, and it stays.
+    export ERL_AFLAGS='-start_epmd false'
+    export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} $(rabbitmq_arguments)"
     # With input "allowed" the start script becomes the node instead of waiting for it, so its pid is the node's.
     export RABBITMQ_ALLOW_INPUT=1 RABBITMQ_SERVER_START_ARGS=-noinput
 }
 
-# It answers the header of AMQP 0-9-1 with a method frame, type 1. Listeners are the last step of its boot.
+# For Erlang, natively and in a container: what a test has chosen for a broker of its own.
+rabbitmq_arguments() {
+    local timeout=${SEAM_BROKERS_RABBITMQ_CONSUMER_TIMEOUT:-}
+    # By default a channel looks once a minute whether the time is over.
+    [[ -z $timeout ]] || echo "-rabbit consumer_timeout $timeout -rabbit channel_tick_interval 1000"
+}
+
+rabbitmq_ctl() {
+    rabbitmq_environment "$(rabbitmq_root)" "$(rabbitmq_data)"
+    exec env "$(mark rabbitmq)" "$(rabbitmq_bin)/rabbitmqctl" "$@"
+}
+
+# It answers the header of AMQP 0-9-1 with a method frame, type 1. Listeners are the last step of its boot, TLS last.
 rabbitmq_ready() {
-    (
+    listening "$(port rabbitmq_tls)" && (
         exec 3<>"/dev/tcp/127.0.0.1/$(port rabbitmq)" || exit 1
         printf 'AMQP\0\0\011\001' >&3
         LC_ALL=C IFS= read -r -N 1 -t "$patience" -u 3 type && [[ $type == $'\001' ]]
