@@ -21,6 +21,8 @@ mod lossless_pairs;
 mod lying_length;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod own;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod secrets_grep;
 mod session_lost;
 mod session_storm;

@@ -1,0 +1,4 @@
+//! RabbitMQ under faults, on a real broker that is these tests' own to kill.
+
+mod broker;
+mod unroutable;
