@@ -1,4 +1,6 @@
 //! RabbitMQ under faults, on a real broker that is these tests' own to kill.
 
 mod broker;
+mod kill9;
+mod probe;
 mod unroutable;
