@@ -112,8 +112,7 @@ impl RabbitConnection {
         // A little before core gives up, so that the reason is told and not only the time.
         let patience = self.parts.config.connect_timeout;
         let clock = &self.parts.context.clock;
-        let until = clock.now().saturating_add(patience.saturating_sub(patience / 20));
-        let native = line.opened(&**clock, until).await?;
+        let native = line.opened(&**clock, patience - patience / 20).await?;
         match self.parts.context.side {
             Side::Client => self.parts.topology.for_sending(&native).await,
             Side::Server => self.parts.topology.for_receiving(&native).await.map(drop),

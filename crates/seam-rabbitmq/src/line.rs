@@ -121,9 +121,13 @@ impl Line {
         }
     }
 
-    /// The first connection, or why there is none until `clock` has reached `until`; at once where trying again is
-    /// of no use.
-    pub(crate) async fn opened(&self, clock: &dyn Clock, until: Duration) -> Result<Arc<Native>> {
+    /// The first connection, or why there is none for so long; at once where trying again is of no use.
+    pub(crate) async fn opened(
+        &self,
+        clock: &dyn Clock,
+        patience: Duration,
+    ) -> Result<Arc<Native>> {
+        let until = clock.now().saturating_add(patience);
         self.wanted.cancel();
         let mut states = self.state.subscribe();
         let found = |state: &State| match state {
@@ -143,7 +147,7 @@ impl Line {
             State::Up(native) => Ok(native.clone()),
             _ => Err(Error::TimedOut {
                 operation: "connecting",
-                after: until,
+                after: patience,
                 remedy: "see whether the broker is up, or raise `?connect_timeout=`",
             }),
         }
