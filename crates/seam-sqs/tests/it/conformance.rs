@@ -1,0 +1,33 @@
+//! The conformance suite on a real broker, once for each kind of queue.
+//!
+//! Without a broker its tests are reported as ignored; asked for without one, each fails with a line that says so.
+
+use seam_conformance::{Options, Subject};
+use tokio::runtime::{Builder, Handle};
+
+use crate::stage::{registry, uri};
+
+fn subject(queue: &str) -> Subject {
+    let options = Options::new(|run| {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(run);
+    })
+    .with_live_tasks(|| Handle::current().metrics().num_alive_tasks());
+    Subject::new(registry(), uri(queue), options)
+}
+
+/// What most queues are.
+mod standard {
+    seam_conformance::conformance!(
+        crate::conformance::subject("suite"),
+        ignore = "needs a broker: integration-tests/brokers run sqs -- cargo test -p seam-sqs -- --include-ignored"
+    );
+}
+
+/// A queue that keeps the order of each key.
+mod fifo {
+    seam_conformance::conformance!(
+        crate::conformance::subject("suite.fifo"),
+        ignore = "needs a broker: integration-tests/brokers run sqs -- cargo test -p seam-sqs -- --include-ignored"
+    );
+}

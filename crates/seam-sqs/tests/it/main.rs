@@ -1,0 +1,9 @@
+//! SQS: the conformance suite, and what only SQS has.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may unwrap; clippy sees only those in test functions"
+)]
+
+mod conformance;
+mod stage;
