@@ -42,6 +42,7 @@
 //! | `kafka` | `kafka://` | no |
 //! | `kafka-tls` | `kafka+tls://`, and SASL SCRAM | no |
 //! | `rabbitmq` | `rabbitmq://`, `amqp://`, and over TLS `rabbitmq+tls://`, `amqps://` | no |
+//! | `sqs` | `sqs://`, and at a host of its own `sqs+http://`, `sqs+https://` | no |
 
 pub use seam_core::*;
 #[cfg(feature = "kafka")]
@@ -49,6 +50,8 @@ pub use seam_kafka::Kafka;
 pub use seam_layers as layers;
 #[cfg(feature = "rabbitmq")]
 pub use seam_rabbitmq::RabbitMq;
+#[cfg(feature = "sqs")]
+pub use seam_sqs::Sqs;
 #[cfg(feature = "tcp")]
 pub use seam_tcp::Tcp;
 
@@ -70,6 +73,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(Kafka::new());
     #[cfg(feature = "rabbitmq")]
     let registry = registry.with(RabbitMq::new());
+    #[cfg(feature = "sqs")]
+    let registry = registry.with(Sqs::new());
     registry
 }
 
