@@ -118,11 +118,15 @@ impl SqsConnection {
         Ok(desk)
     }
 
-    fn way(&self, url: String, is_reply: bool) -> Result<Arc<Way>> {
-        let is_fifo = self.parts.config.is_fifo && !is_reply;
-        let largest = self.parts.found.largest;
-        let target = Arc::new(Target { url, is_fifo, is_reply, largest });
-        Ok(Arc::new(Way { publisher: self.publisher()?, target }))
+    /// Where datagrams of this endpoint are written.
+    fn target(&self) -> Target {
+        let Found { url, largest, .. } = self.parts.found.clone();
+        let is_fifo = self.parts.config.is_fifo;
+        Target { url, is_fifo, is_spread: false, is_reply: false, largest }
+    }
+
+    fn way(&self, target: Target) -> Result<Arc<Way>> {
+        Ok(Arc::new(Way { publisher: self.publisher()?, target: Arc::new(target) }))
     }
 
     /// Ends everything; what waits learns it. How many deliveries nobody had settled.
@@ -161,7 +165,7 @@ impl Connection for SqsConnection {
 
     async fn sender(&self) -> Result<Arc<dyn Sender>> {
         self.allow(Action::Send)?;
-        Ok(self.way(self.parts.found.url.clone(), false)?)
+        Ok(self.way(self.target())?)
     }
 
     async fn receiver(&self) -> Result<Box<dyn Receiver>> {
@@ -177,7 +181,7 @@ impl Connection for SqsConnection {
         let url = queue.create_replies(&name).await?;
         self.lock().replies.push(url.clone());
         let receiver = Box::new(Member(self.desk(url)?));
-        let sender = self.way(found.url.clone(), false)?;
+        let sender = self.way(Target { is_spread: true, ..self.target() })?;
         Ok(Caller::new(sender, receiver, reply_to.into()))
     }
 
@@ -187,7 +191,7 @@ impl Connection for SqsConnection {
             endpoint: self.name(),
             reason: "the reply address is no queue that this library made for a requester of this one".into(),
         })?;
-        Ok(self.way(url, true)?)
+        Ok(self.way(Target { url, is_fifo: false, is_reply: true, ..self.target() })?)
     }
 
     async fn drain(&self, deadline: Duration) -> Result<Drained> {

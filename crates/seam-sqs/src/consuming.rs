@@ -45,10 +45,10 @@ pub(crate) async fn serve(
 }
 
 /// How long giving back what was held may take.
-pub(crate) const GOODBYE: Duration = Duration::from_secs(2);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
 
-/// How long a poll may go on to bring what it was given already.
-const LAST_POLL: Duration = Duration::from_millis(300);
+/// How long a poll may go on. What was given back may go to it, and would be lost for a whole lease if nobody took it.
+const LAST_POLL: Duration = Duration::from_secs(1);
 
 /// Calls to settle and to extend, under way at once.
 const MOST_CALLS: usize = 32;

@@ -105,11 +105,6 @@ impl Packing {
             self.waiting.insert(place, entry);
         }
     }
-
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.waiting.len()
-    }
 }
 
 fn group(entry: &Entry) -> Option<(Arc<Target>, Arc<str>)> {

@@ -197,7 +197,11 @@ impl Publisher {
         let order = target.is_fifo.then(|| {
             let id = view.envelope().id.as_ref();
             let duplicate = id.map_or_else(replies::instance, mapping::deduplication);
-            Order { group: mapping::group(view, &self.sender).into(), duplicate }
+            let group = match target.is_spread {
+                true => mapping::group(view, &replies::instance()),
+                false => mapping::group(view, &self.sender),
+            };
+            Order { group: group.into(), duplicate }
         });
         let wait = view.envelope().deliver_at.filter(|_| !target.is_fifo);
         let wait = wait.map(|at| at.saturating_since(self.parts.clock.wall()));

@@ -13,6 +13,8 @@ use crate::publisher::Publisher;
 pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) is_fifo: bool,
+    /// Whether datagrams without key have no order among them, as requests have none: whoever serves them may hold many.
+    pub(crate) is_spread: bool,
     /// Whether a requester reads there, and nobody makes the queue again.
     pub(crate) is_reply: bool,
     /// The bytes that a message may have.

@@ -12,7 +12,9 @@ fn subject(queue: &str) -> Subject {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(run);
     })
-    .with_live_tasks(|| Handle::current().metrics().num_alive_tasks());
+    .with_live_tasks(|| Handle::current().metrics().num_alive_tasks())
+    // LocalStack takes tens of milliseconds for a call while tests run side by side.
+    .with_patience(3.0);
     Subject::new(registry(), uri(queue), options)
 }
 
