@@ -231,6 +231,5 @@ fn max_message(endpoint: &Endpoint) -> Result<Option<usize>> {
     Ok(Some(asked))
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -189,7 +189,9 @@ impl Connection for SqsConnection {
         let Parts { config, found, .. } = &self.parts;
         let url = replies::url(reply_to, &config.queue, found).ok_or_else(|| Error::Denied {
             endpoint: self.name(),
-            reason: "the reply address is no queue that this library made for a requester of this one".into(),
+            reason:
+                "the reply address is no queue that this library made for a requester of this one"
+                    .into(),
         })?;
         Ok(self.way(Target { url, is_fifo: false, is_reply: true, ..self.target() })?)
     }

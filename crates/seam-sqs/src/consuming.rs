@@ -246,9 +246,9 @@ async fn poll(queue: Arc<Queue>, url: String, asked: usize, visibility: i32) -> 
         .wait_time_seconds(seconds(WAIT))
         .visibility_timeout(visibility)
         .message_attribute_names("All");
-    let polling = SYSTEM.into_iter().fold(polling, |polling, name| {
-        polling.message_system_attribute_names(name)
-    });
+    let polling = SYSTEM
+        .into_iter()
+        .fold(polling, |polling, name| polling.message_system_attribute_names(name));
     let came = match polling.send().await.map_err(|error| failure::of_call(&queue.name, &error)) {
         Ok(answer) => Ok(answer.messages.unwrap_or_default()),
         // It may be made again, and then there is nothing in it yet.

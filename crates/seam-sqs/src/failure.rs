@@ -38,18 +38,19 @@ pub(crate) fn of_call<E>(endpoint: &str, error: &SdkError<E, HttpResponse>) -> F
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    let lost = |proof, reason: String| Failure { error: Error::disconnected(endpoint, reason), proof };
+    let lost =
+        |proof, reason: String| Failure { error: Error::disconnected(endpoint, reason), proof };
     match error {
         SdkError::ServiceError(service) => {
             let (error, status) = (service.err(), service.raw().status().as_u16());
-            let (code, said) = (error.code().unwrap_or_default(), error.message().unwrap_or_default());
+            let (code, said) =
+                (error.code().unwrap_or_default(), error.message().unwrap_or_default());
             let proof = if status >= 500 { Proof::Doubt } else { Proof::Refused };
             Failure { error: of_code(endpoint, code, said, status), proof }
         }
-        SdkError::TimeoutError(_) => lost(
-            Proof::Doubt,
-            "SQS does not answer in time; is the endpoint alive?".to_owned(),
-        ),
+        SdkError::TimeoutError(_) => {
+            lost(Proof::Doubt, "SQS does not answer in time; is the endpoint alive?".to_owned())
+        }
         SdkError::DispatchFailure(dispatch) => {
             let cause = dispatch.as_connector_error();
             let cause = cause.map(|error| -> &(dyn StdError + 'static) { error });
@@ -110,9 +111,9 @@ fn denied(name: &str) -> Option<&'static str> {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
             "the credentials have expired, or the clock is wrong"
         }
-        "MissingAuthenticationToken" | "MissingAuthenticationTokenException" | "InvalidSecurity" => {
-            "it wants to be signed"
-        }
+        "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "InvalidSecurity" => "it wants to be signed",
         "OptInRequired" => "the account may not use SQS in this region",
         _ if name.starts_with("AccessDenied") || name == "UnauthorizedOperation" => {
             "a right is missing; see the policy in docs/sqs.md"

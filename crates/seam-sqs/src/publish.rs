@@ -264,7 +264,8 @@ fn request(
         request = request.message_attributes(name, native(value)?);
     }
     if let Some(order) = &entry.order {
-        request = request.message_group_id(&*order.group).message_deduplication_id(&order.duplicate);
+        request =
+            request.message_group_id(&*order.group).message_deduplication_id(&order.duplicate);
     }
     request.build()
 }

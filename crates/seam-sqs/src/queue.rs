@@ -174,7 +174,8 @@ impl Queue {
     pub(crate) async fn create_replies(&self, queue: &str) -> Result<String> {
         let asked = self.calls().create_queue().queue_name(queue);
         let asked = asked.attributes(Name::MessageRetentionPeriod, RETENTION.as_secs().to_string());
-        let answer = asked.send().await.map_err(|error| failure::of_call(&self.name, &error).error)?;
+        let answer =
+            asked.send().await.map_err(|error| failure::of_call(&self.name, &error).error)?;
         Ok(answer.queue_url.unwrap_or_default())
     }
 

@@ -90,7 +90,11 @@ fn leases_of_all_that_is_held_are_extended_at_a_third() {
         assert_eq!(renewal.seconds, 30);
         inbox.renewed(renewal, then, true);
     }
-    assert_eq!(inbox.expire(now + 30 * SECOND).len(), 0, "three of the buffer are in nobody's hand");
+    assert_eq!(
+        inbox.expire(now + 30 * SECOND).len(),
+        0,
+        "three of the buffer are in nobody's hand"
+    );
     assert_eq!(inbox.held().0, 10);
 }
 

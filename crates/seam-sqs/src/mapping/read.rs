@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use seam_core::{Datagram, Envelope, Id, Value, binary};
 
-use super::name::{self, body};
 use super::Attribute;
+use super::name::{self, body};
 
 /// The attributes of a message, by name.
 pub(crate) type Attributes = BTreeMap<String, Attribute>;

@@ -237,9 +237,25 @@ fn values() -> impl Strategy<Value = Value> {
 /// Mostly few names, so that they meet; those of fields, of this library and of AWS too.
 fn names() -> impl Strategy<Value = Box<str>> {
     let special = [
-        "id", "key", "kind", "time", "expiry", "deliver-at", "priority", "content-type",
-        "correlation-id", "reply-to", "seam-body", "seam-tag", "seam-envelope", "seam-origin",
-        "AWS.x", "amazon.x", "a.", ".a", "a..b",
+        "id",
+        "key",
+        "kind",
+        "time",
+        "expiry",
+        "deliver-at",
+        "priority",
+        "content-type",
+        "correlation-id",
+        "reply-to",
+        "seam-body",
+        "seam-tag",
+        "seam-envelope",
+        "seam-origin",
+        "AWS.x",
+        "amazon.x",
+        "a.",
+        ".a",
+        "a..b",
     ];
     let name = prop_oneof![
         4 => "[abc]".boxed(),

@@ -199,7 +199,10 @@ impl Writing {
 }
 
 /// What the slot has for each header: an empty list where its attribute tells it.
-fn entries(headers: &[(Box<str>, Value)], natives: &[(usize, Attribute)]) -> Vec<(Box<str>, Value)> {
+fn entries(
+    headers: &[(Box<str>, Value)],
+    natives: &[(usize, Attribute)],
+) -> Vec<(Box<str>, Value)> {
     let entry = |(at, (name, value)): (usize, &(Box<str>, Value))| {
         let is_native = natives.iter().any(|(native, _)| *native == at) && is_exact(value);
         let entry = if is_native { Vec::new() } else { vec![value.clone()] };

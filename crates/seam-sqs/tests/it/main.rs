@@ -6,4 +6,10 @@
 )]
 
 mod conformance;
+mod costs;
+mod fates;
+mod foreign;
+mod leases;
+mod refusing;
 mod stage;
+mod stub;
