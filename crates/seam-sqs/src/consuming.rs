@@ -105,7 +105,7 @@ impl Serving {
             self.calls.push(Box::pin(renew(queue, url, renewals)));
         }
         while self.until.is_none()
-            && let Some(asked) = self.to_poll()
+            && let Some(asked) = self.begin_poll()
         {
             let poll = poll(self.queue.clone(), self.desk.url.clone(), asked, self.visibility());
             self.calls.push(Box::pin(poll));
@@ -125,7 +125,7 @@ impl Serving {
         }
     }
 
-    fn to_poll(&mut self) -> Option<usize> {
+    fn begin_poll(&mut self) -> Option<usize> {
         let state = self.desk.lock();
         if state.quiet || state.ended {
             return None;

@@ -69,8 +69,8 @@ impl Polling {
             _ if self.is_busy => self.most = (self.most + 1).min(MOST_POLLS),
             _ => self.most = (self.most - 1).max(1),
         }
-        if came > 0 {
-            self.average = (self.average + bytes / came).div_ceil(2).max(1);
+        if let Some(size) = bytes.checked_div(came) {
+            self.average = (self.average + size).div_ceil(2).max(1);
         }
     }
 

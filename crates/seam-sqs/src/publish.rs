@@ -112,7 +112,7 @@ impl Sending {
             Ok(answer) => {
                 (self.failures, self.until) = (0, None);
                 self.standing.back();
-                self.answered(left, &answer)
+                self.answered(&left, &answer)
             }
             Err(failure) => self.failed(left, began, &failure),
         };
@@ -122,7 +122,7 @@ impl Sending {
     }
 
     /// What SQS says of each message.
-    fn answered(&mut self, left: Vec<Entry>, answer: &SendMessageBatchOutput) -> Outcome {
+    fn answered(&mut self, left: &[Entry], answer: &SendMessageBatchOutput) -> Outcome {
         let stored: HashMap<_, _> =
             answer.successful().iter().map(|entry| (entry.id().to_owned(), ())).collect();
         let failed: HashMap<_, _> =
