@@ -67,6 +67,9 @@ pub(crate) const WAIT: Duration = Duration::from_secs(20);
 /// How long a call may take, beside what it waits for.
 pub(crate) const LONGEST_CALL: Duration = Duration::from_secs(10);
 
+/// Shorter than AWS keeps a connection, so that no call goes out on one that is just being closed.
+const LONGEST_IDLE: Duration = Duration::from_secs(15);
+
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 
 /// Nothing is repeated below us: who may repeat it is known only here.
@@ -95,7 +98,7 @@ async fn chain(http: &SharedHttpClient, region: &str) -> Result<SharedCredential
 }
 
 fn http(endpoint: &Endpoint) -> Result<SharedHttpClient> {
-    let builder = aws_smithy_http_client::Builder::new();
+    let builder = aws_smithy_http_client::Builder::new().pool_idle_timeout(LONGEST_IDLE);
     if endpoint.scheme() == "sqs+http" && endpoint.user().is_some() {
         // Reading the platform's authorities takes longer than all else.
         return Ok(builder.build_http());

@@ -82,7 +82,7 @@ impl Serving {
             if self.desk.is_over() && self.polling.is_idle() {
                 return;
             }
-            let due = self.desk.next_due();
+            let due = self.next_due();
             let until = self.until;
             tokio::select! {
                 Some(ended) = self.calls.next(), if !self.calls.is_empty() => self.ended(ended),
@@ -110,6 +110,10 @@ impl Serving {
             let poll = poll(self.queue.clone(), self.desk.url.clone(), asked, self.visibility());
             self.calls.push(Box::pin(poll));
         }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.desk.next_due(self.calls.len() < MOST_CALLS)
     }
 
     fn visibility(&self) -> i32 {
@@ -198,10 +202,11 @@ impl Serving {
             if self.desk.is_told() && !waits_for_polls {
                 return;
             }
+            let due = self.next_due();
             tokio::select! {
                 Some(ended) = self.calls.next(), if !self.calls.is_empty() => self.ended(ended),
                 () = self.desk.work.notified() => {}
-                () = at(self.desk.next_due()) => {}
+                () = at(due) => {}
                 () = sleep_until(polls_until), if waits_for_polls => {}
             }
         }

@@ -205,10 +205,10 @@ impl Desk {
         }
     }
 
-    /// When there is something to do, whatever comes.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
+    /// When there is something to do, whatever comes; with what is to be told only where it `may_write`.
+    pub(crate) fn next_due(&self, may_write: bool) -> Option<Instant> {
         let state = self.lock();
-        let due = state.due.filter(|_| state.inbox.has_writes());
+        let due = state.due.filter(|_| may_write);
         [due, state.inbox.next_lease()].into_iter().flatten().min()
     }
 

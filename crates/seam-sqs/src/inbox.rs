@@ -211,7 +211,8 @@ impl Inbox {
         is_news
     }
 
-    /// Takes over what was settled; how many settlements came too late.
+    /// Takes over what was settled; how many settlements came too late. One whose lease has ended by now is late even if
+    /// nobody noticed before, as where the process stood still.
     pub(crate) fn settle(&mut self, now: Instant) -> u64 {
         let mut late = 0;
         let mut harvest = std::mem::take(&mut self.harvest);
@@ -219,7 +220,7 @@ impl Inbox {
             board.harvest(&mut harvest);
             let token = board.token();
             for index in harvest.done.iter().cloned().flatten() {
-                match self.release(token, index) {
+                match self.release(token, index).filter(|held| held.until > now) {
                     Some(held) => self.deletes.push_back(held.write(0, true)),
                     None => late += 1,
                 }
@@ -229,7 +230,7 @@ impl Inbox {
                 self.changes.extend(held.map(|held| held.write(0, false)));
             }
             for (index, after) in harvest.retried.drain(..) {
-                match self.release(token, index) {
+                match self.release(token, index).filter(|held| held.until > now) {
                     Some(held) => {
                         let seconds = held.seconds_after(after, now);
                         self.changes.push_back(held.write(seconds, !after.is_zero()));

@@ -110,6 +110,16 @@ fn a_lease_that_is_not_extended_is_lost_and_its_verdict_late() {
 }
 
 #[test]
+fn an_ack_after_the_process_stood_still_is_late_and_nothing_is_deleted() {
+    let (mut inbox, mut deliveries, board, now) = in_hand(2);
+    deliveries.lend().unwrap().ack();
+    deliveries.lend().unwrap().retry(Duration::ZERO).unwrap();
+    drop(deliveries);
+    assert_eq!(look(&mut inbox, &board, now + 31 * SECOND), 2);
+    assert!(inbox.take_writes(true).is_none());
+}
+
+#[test]
 fn no_lease_is_longer_than_sqs_allows() {
     let (mut inbox, _deliveries, _, now) = in_hand(1);
     let near = now + LONGEST_LEASE - 21 * SECOND;
