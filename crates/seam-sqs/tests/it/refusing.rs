@@ -161,3 +161,22 @@ async fn a_queue_that_is_deleted_in_use_is_made_again_where_it_may() {
     within("the delivery", receiver.next()).await.unwrap().unwrap().ack().unwrap();
     registry.remove(uri(&queue)).await.unwrap();
 }
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run sqs -- cargo test -p seam-sqs -- --include-ignored"]
+async fn tls_trusts_whom_it_is_told_to() {
+    let (host, ca) = (variable("SEAM_TEST_SQS_TLS_URL"), variable("SEAM_TEST_CA_FILE"));
+    let host = host.trim_start_matches("https://").trim_end_matches('/');
+    let (queue, ca) = (unique("tls"), ca.replace('/', "%2F"));
+    let uri = format!("sqs+https://key:hunter2@{host}/{queue}?connect_timeout=3s");
+    let trusting = format!("{uri}&ca={ca}");
+    let sender = registry().sender(trusting.as_str()).await.unwrap();
+    within("the receipt", sender.send(Datagram::new("x"))).await.unwrap();
+    check(open(&uri).await, "Disconnected", "its certificate is of no authority");
+    registry().remove(trusting.as_str()).await.unwrap();
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: see integration-tests/brokers"))
+}
