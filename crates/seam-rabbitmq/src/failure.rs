@@ -28,6 +28,24 @@ pub(crate) fn error(endpoint: &str, error: &lapin::Error) -> Error {
     }
 }
 
+/// As [`error`], for datagrams that were under way with one that the broker refuses: they were lost with their channel.
+pub(crate) fn of_neighbours(endpoint: &str, cause: &lapin::Error) -> Error {
+    match error(endpoint, cause) {
+        Error::Rejected { reason, .. } => {
+            let reason = format!("the broker ended the channel for another datagram: {reason}");
+            Error::disconnected(endpoint, reason)
+        }
+        other => other,
+    }
+}
+
+/// The most that the broker takes in one body, where it ended the channel for more.
+pub(crate) fn largest(cause: &lapin::Error) -> Option<usize> {
+    let ErrorKind::ProtocolError(error) = cause.kind() else { return None };
+    let (_, limit) = error.get_message().as_str().split_once("larger than configured max size ")?;
+    limit.trim().parse().ok()
+}
+
 /// The broker does not answer in time.
 pub(crate) fn silent(endpoint: &str, what: &str) -> Error {
     Error::disconnected(

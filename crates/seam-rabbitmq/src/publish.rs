@@ -108,16 +108,17 @@ pub(crate) async fn publish(
         source.begin().await;
         while let Some(native) = line.up().await {
             let began = tokio::time::Instant::now();
-            let error = match prepared(&*source, &native, &name).await {
+            match prepared(&*source, &native, &name).await {
                 Ok((channel, consumer)) => {
                     let publishing = Publishing { source: &*source, native: &native, name: &name };
-                    publishing.run(channel, consumer).await
+                    source.lost(&publishing.run(channel, consumer).await);
                 }
-                Err(error) => error,
-            };
-            source.lost(&error);
-            if !error.is_retryable() {
-                source.refused(&error);
+                Err(error) => {
+                    source.lost(&error);
+                    if !error.is_retryable() {
+                        source.refused(&error);
+                    }
+                }
             }
             line.suspect();
             failures = if began.elapsed() > PATIENCE { 1 } else { failures + 1 };
@@ -198,7 +199,7 @@ impl Publishing<'_> {
             };
             if let Some(error) = lost {
                 self.collect(flights, judge).await;
-                return failure::error(self.name, &error);
+                return failure::of_neighbours(self.name, &error);
             }
             if !channel.status().connected() && flights.is_empty() {
                 return Error::disconnected(self.name, "the channel ended");

@@ -215,7 +215,8 @@ impl Publisher {
         Ok(Order { number, exchange, routing_key, mandatory, properties, body: Body::Of(datagram) })
     }
 
-    fn answer(&self, landing: Landing) -> Result<(), (Fate, Error)> {
+    /// What became of a datagram whose payload has so many bytes.
+    fn answer(&self, landing: Landing, size: usize) -> Result<(), (Fate, Error)> {
         let name = &self.parts.name;
         match landing {
             Landing::Stored => Ok(()),
@@ -224,7 +225,13 @@ impl Publisher {
                 Err((Fate::NotSent, Error::Unroutable { endpoint: name.clone(), reason }))
             }
             Landing::Refused => Err((Fate::MaybeSent, failure::refused(name))),
-            Landing::Lost(error) => Err((Fate::MaybeSent, failure::error(name, &error))),
+            Landing::Lost(error) => match failure::largest(&error).filter(|limit| size > *limit) {
+                Some(limit) => {
+                    let what = "payload for this broker (`max_message_size`, bytes)";
+                    Err((Fate::NotSent, Error::TooLarge { what, size, limit }))
+                }
+                None => Err((Fate::MaybeSent, failure::of_neighbours(name, &error))),
+            },
         }
     }
 }
@@ -268,7 +275,8 @@ impl Source for Publisher {
     fn landed(&self, landed: Vec<(u64, Landing)>) {
         self.change(|state, told| {
             for (number, landing) in landed {
-                state.outbox.report(number, self.answer(landing), told);
+                let size = state.outbox.payload(number);
+                state.outbox.report(number, self.answer(landing, size), told);
             }
         });
     }
