@@ -113,7 +113,7 @@ impl Topology {
             }
         }
         let found = self.ask(native, |channel| declare(channel, true)).await?;
-        found.map_err(|error| self.failure(&error))
+        found.map_err(|error| self.absent(&error))
     }
 
     /// Declares a queue, or finds one that differs in nothing that counts here.
@@ -143,7 +143,7 @@ impl Topology {
         }
         let options = QueueDeclareOptions { passive: true, ..options };
         let found = self.ask(native, declare(options, FieldTable::default())).await?;
-        found.map(drop).map_err(|error| self.failure(&error))
+        found.map(drop).map_err(|error| self.absent(&error))
     }
 
     async fn bind(
@@ -223,6 +223,18 @@ impl Topology {
 
     fn failure(&self, error: &lapin::Error) -> Error {
         failure::error(&self.name, error)
+    }
+
+    /// Why something was not found that was looked for: with `declare`, because it may not be declared.
+    fn absent(&self, error: &lapin::Error) -> Error {
+        match self.failure(error) {
+            Error::NotFound { what, .. } if self.config.declare => {
+                let remedy =
+                    "create it, or let the user configure it (`rabbitmqctl set_permissions`)";
+                Error::NotFound { what, remedy: remedy.to_owned() }
+            }
+            other => other,
+        }
     }
 }
 

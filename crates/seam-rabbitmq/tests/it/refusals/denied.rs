@@ -19,9 +19,11 @@ async fn opened_for_receiving(uri: &str) -> Result<()> {
 async fn without_configure_what_is_absent_stays_absent_and_what_is_there_is_of_use() {
     let address = address("no-configure");
     let there = uri(&address, "");
-    for more in ["", "declare=no"] {
+    for (more, remedy) in
+        [("", "let the user configure it"), ("declare=no", "leave out `declare=no`")]
+    {
         let error = refusal(&limited(&address, more)).await;
-        check(&error, is_absent, false, &["the queue `no-configure-", "create it"]);
+        check(&error, is_absent, false, &["the queue `no-configure-", "create it", remedy]);
         let error = line(opened_for_receiving(&limited(&address, more)).await.unwrap_err());
         check(&error, is_absent, false, &["the queue `no-configure-"]);
     }
