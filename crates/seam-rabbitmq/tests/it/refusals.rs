@@ -177,6 +177,41 @@ async fn a_reply_goes_only_where_the_broker_sends_replies() {
     remove(&uri).await;
 }
 
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn what_only_looks_like_an_address_of_a_requester_is_no_queue_either() {
+    let uri = uri(&address("any"), "reply_any");
+    let server = soon(registry().server(uri.as_str())).await.unwrap();
+    let mut requests = soon(server.receiver()).await.unwrap();
+    for token in [
+        "",
+        ".",
+        ".x",
+        ".g1h2AA==.x",
+        ".g1h2AA5yZXBseUA1MDU2OTMxNgAAIwgAAAAAaw001A==",
+        ".g2gC.eA==",
+    ] {
+        let mut forged = Datagram::new("?");
+        forged.envelope_mut().reply_to = Some(format!("amq.rabbitmq.reply-to{token}").into());
+        let sender = soon(registry().sender(uri.as_str())).await.unwrap();
+        match soon(sender.send(forged)).await {
+            Ok(_) => {}
+            Err(error) if token.is_empty() => {
+                assert!(matches!(error.error(), Error::Invalid { .. }), "{error}");
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        }
+        let request = next(&mut requests).await;
+        let error = line(soon(request.reply(Datagram::new("!"))).await.unwrap_err());
+        check(&error, is_denied, false, &["the reply address"]);
+        next(&mut requests).await.ack().unwrap();
+    }
+    stands(&server).await;
+    drop(requests);
+    remove(&uri).await;
+}
+
 /// The address that the broker made for a requester who asked and went.
 async fn address_of_nobody() -> String {
     let uri = uri(&address("nobody"), "");
