@@ -3,5 +3,6 @@
 mod broker;
 mod freeze;
 mod kill9;
+mod poison;
 mod probe;
 mod unroutable;
