@@ -1,6 +1,8 @@
 //! RabbitMQ under faults, on a real broker that is these tests' own to kill.
 
 mod broker;
+mod bystanders;
+mod cancel;
 mod freeze;
 mod kill9;
 mod poison;
