@@ -6,5 +6,6 @@ mod cancel;
 mod freeze;
 mod kill9;
 mod poison;
+mod prefetch;
 mod probe;
 mod unroutable;
