@@ -1,5 +1,6 @@
 //! RabbitMQ under faults, on a real broker that is these tests' own to kill.
 
+mod alarm;
 mod broker;
 mod bystanders;
 mod cancel;
