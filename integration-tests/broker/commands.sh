@@ -103,6 +103,7 @@ up() {
     if [[ $with == compose ]]; then
         together compose_bring "$*"
     else
+        [[ " $* " != *" rabbitmq "* ]] || rabbitmq_as_wanted
         mapfile -t packages < <(for name; do ask packages "$name"; done | tr ' ' '\n' | sort -u | sed '/^$/d')
         ((${#packages[@]} == 0)) || install_packages "${packages[@]}"
         sh "$parts/certs.sh" "$data/certs"

@@ -70,6 +70,7 @@ sweep() {
     ((${#pids[@]} > 0)) || return 0
     say "$1 left processes behind, killed now: ${pids[*]}"
     kill -KILL "${pids[@]}" 2>/dev/null || true
+    while [[ -n $(marked "$1") ]] && ((SECONDS < end + 2)); do sleep 0.05; done
 }
 
 log_of() { echo "$data/log/$1.log"; }

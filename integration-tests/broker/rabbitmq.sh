@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # RabbitMQ: the system's package by default, or 4 (SEAM_BROKERS_RABBITMQ=4), unpacked beside it.
 
-rabbitmq_root() { [[ ${SEAM_BROKERS_RABBITMQ:-} != 4* ]] || echo "$programs/rabbitmq4"; } # nothing: the system's
+# The folder of its programs, or nothing where they are the system's: of the node that is up, else of the wanted one.
+rabbitmq_root() { if alive rabbitmq; then cat "$data/run/rabbitmq.root"; else rabbitmq_wanted; fi; }
+rabbitmq_wanted() { [[ ${SEAM_BROKERS_RABBITMQ:-} != 4* ]] || echo "$programs/rabbitmq4"; }
 rabbitmq_bin() { echo "$(rabbitmq_root)/usr/lib/rabbitmq/bin"; }
 rabbitmq_data() { if [[ -n $(rabbitmq_root) ]]; then echo "$data/rabbitmq4"; else echo "$data/rabbitmq"; fi; } # not compatible
 
@@ -9,6 +11,10 @@ rabbitmq_version() { # from the name of a folder or a file of its own: the progr
     local found
     if [[ ${with:-} == compose ]]; then compose_version rabbitmq && return; fi
     for found in "$(rabbitmq_root)"/usr/lib/rabbitmq/lib/rabbitmq_server-*; do echo "${found##*-}"; done
+}
+
+rabbitmq_as_wanted() {
+    ! alive rabbitmq || [[ $(rabbitmq_root) == "$(rabbitmq_wanted)" ]] || die "rabbitmq $(rabbitmq_version) is up: take it down first"
 }
 
 rabbitmq_packages() {
@@ -32,6 +38,7 @@ rabbitmq_start() {
     local root folder
     root=$(rabbitmq_root) folder=$(rabbitmq_data)
     rabbitmq_configure "$folder"
+    echo "$root" >"$data/run/rabbitmq.root"
     # Started here, since the one that a node starts by itself listens everywhere and stays when the node ends.
     alive epmd || spawn rabbitmq epmd "$root/usr/bin/epmd" -port "$(port rabbitmq_epmd)" -address 127.0.0.1
     (

@@ -41,11 +41,14 @@
 //! | `tcp` | `tcp://`, sessions over TCP and the wire of the crate `connect` | yes |
 //! | `kafka` | `kafka://` | no |
 //! | `kafka-tls` | `kafka+tls://`, and SASL SCRAM | no |
+//! | `rabbitmq` | `rabbitmq://`, `amqp://`, and over TLS `rabbitmq+tls://`, `amqps://` | no |
 
 pub use seam_core::*;
 #[cfg(feature = "kafka")]
 pub use seam_kafka::Kafka;
 pub use seam_layers as layers;
+#[cfg(feature = "rabbitmq")]
+pub use seam_rabbitmq::RabbitMq;
 #[cfg(feature = "tcp")]
 pub use seam_tcp::Tcp;
 
@@ -65,6 +68,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(Tcp::new());
     #[cfg(feature = "kafka")]
     let registry = registry.with(Kafka::new());
+    #[cfg(feature = "rabbitmq")]
+    let registry = registry.with(RabbitMq::new());
     registry
 }
 

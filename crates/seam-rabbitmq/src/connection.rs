@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Field};
+use crate::consuming::serve;
 use crate::delays::Delays;
 use crate::desk::{self, Desk};
 use crate::dial::Dialler;
@@ -111,8 +112,7 @@ impl RabbitConnection {
         // A little before core gives up, so that the reason is told and not only the time.
         let patience = self.parts.config.connect_timeout;
         let clock = &self.parts.context.clock;
-        let until = clock.now().saturating_add(patience.saturating_sub(patience / 20));
-        let native = line.opened(&**clock, until).await?;
+        let native = line.opened(&**clock, patience - patience / 20).await?;
         match self.parts.context.side {
             Side::Client => self.parts.topology.for_sending(&native).await,
             Side::Server => self.parts.topology.for_receiving(&native).await.map(drop),
@@ -196,7 +196,7 @@ impl RabbitConnection {
         inner.desks.retain(|desk| !desk.has_ended());
         inner.desks.push(desk.clone());
         let line = self.consuming(&mut inner);
-        self.tasks.spawn(desk::serve(desk.clone(), line, self.stop_work.clone()));
+        self.tasks.spawn(serve(desk.clone(), line, self.stop_work.clone()));
         Ok(desk)
     }
 

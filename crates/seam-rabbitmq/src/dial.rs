@@ -31,7 +31,51 @@ pub(crate) struct Dialled {
 }
 
 /// The socket of a connection that is being made.
-type Slot = Arc<Mutex<Option<Socket>>>;
+#[derive(Clone, Default)]
+struct Slot(Arc<Mutex<Making>>);
+
+#[derive(Default)]
+enum Making {
+    #[default]
+    Begun,
+    Socket(Socket),
+    /// Nobody waits for it any more.
+    Abandoned,
+}
+
+impl Slot {
+    fn replace(&self, making: Making) -> Making {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut slot, making)
+    }
+
+    /// Keeps the socket for whoever waits.
+    fn keep(&self, socket: Socket) -> io::Result<()> {
+        match self.replace(Making::Socket(socket)) {
+            Making::Abandoned => {
+                self.abandon();
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn abandon(&self) {
+        // The client's thread waits for this socket, and for nothing else.
+        if let Making::Socket(socket) = self.replace(Making::Abandoned) {
+            end(&socket);
+        }
+    }
+}
+
+/// Ends a connection that is being made, unless it was made.
+struct Waiting(Slot);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
 
 impl Dialler {
     /// Tries each host in turn, and gives the first that answers.
@@ -51,19 +95,14 @@ impl Dialler {
     }
 
     async fn dial_host(&self, host: &Host, purpose: &str) -> Result<Dialled> {
-        let slot = Slot::default();
-        let connecting = self.connect(host, purpose, slot.clone())?;
-        let patience = self.patience();
-        let connected = tokio::time::timeout(patience, connecting).await;
-        let socket = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (connected, socket) {
-            (Ok(Ok(connection)), Some(socket)) => Ok(Dialled { connection, socket }),
-            (Ok(Err(error)), _) => Err(failure::error(&self.name, &error)),
-            (_, socket) => {
-                // The client's thread waits for this socket, and for nothing else.
-                socket.iter().for_each(end);
-                Err(failure::silent(&self.name, "a new connection"))
-            }
+        let waiting = Waiting(Slot::default());
+        let connecting = self.connect(host, purpose, waiting.0.clone())?;
+        let connected = tokio::time::timeout(self.patience(), connecting).await;
+        let connected = connected.map_err(|_| failure::silent(&self.name, "a new connection"))?;
+        let connection = connected.map_err(|error| failure::error(&self.name, &error))?;
+        match waiting.0.replace(Making::Begun) {
+            Making::Socket(socket) => Ok(Dialled { connection, socket }),
+            _ => Err(failure::silent(&self.name, "a new connection")),
         }
     }
 
@@ -80,7 +119,7 @@ impl Dialler {
         slot: Slot,
     ) -> Result<impl Future<Output = lapin::Result<Connection>> + use<>> {
         let tls = if self.config.is_tls { Some(tls::connector(&self.endpoint)?) } else { None };
-        let server_name = self.endpoint.text("server_name").unwrap_or(&host.name).to_owned();
+        let server_name = self.endpoint.text("server_name").unwrap_or(bare(&host.name)).to_owned();
         let patience = self.patience();
         let client = self.endpoint.text("client_id").unwrap_or("seam");
         let properties = ConnectionProperties::default()
@@ -95,10 +134,12 @@ impl Dialler {
                 async move |uri: AMQPUri, runtime| {
                     let AMQPAuthority { host, port, .. } = uri.authority;
                     let connecting = async {
-                        let address = resolve(&host, port).await?;
-                        let stream = AsyncTcpStream::connect(&runtime, address).await?;
+                        let addresses = resolve(&host, port).await?;
+                        let stream = AsyncTcpStream::connect(&runtime, addresses).await?;
                         if let AsyncTcpStream::Plain(plain) = &stream {
-                            connect.keep(&SockRef::from(plain.get_ref()))?;
+                            let socket = SockRef::from(plain.get_ref());
+                            socket.set_tcp_nodelay(true)?;
+                            connect.slot.keep(socket.try_clone()?)?;
                         }
                         match &connect.tls {
                             Some(tls) => stream.into_rustls(tls, &connect.server_name).await,
@@ -147,15 +188,6 @@ struct Connect {
     patience: Duration,
 }
 
-impl Connect {
-    fn keep(&self, socket: &SockRef<'_>) -> io::Result<()> {
-        socket.set_tcp_nodelay(true)?;
-        let kept = socket.try_clone()?;
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
-        Ok(())
-    }
-}
-
 /// The largest frame, in bytes: what RabbitMQ has by default. The client reserves sixty-four times as much.
 const FRAME_MAX: u32 = 131_072;
 pub(crate) const FRAME_MAX_BYTES: usize = 131_072;
@@ -166,10 +198,15 @@ pub(crate) fn end(socket: &Socket) {
     drop(socket.shutdown(std::net::Shutdown::Both));
 }
 
-async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let mut found = tokio::net::lookup_host((host, port)).await.map_err(|error| {
+/// Every address of a host.
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host((bare(host), port)).await.map_err(|error| {
         io::Error::other(format!("the name of the host is not known; is it spelt right? ({error})"))
     })?;
-    found.next().ok_or_else(|| io::Error::other("the name of the host has no address"))
+    Ok(found.collect())
+}
+
+/// An address of IPv6 without the brackets that URIs have around it.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }

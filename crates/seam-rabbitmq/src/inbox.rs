@@ -30,6 +30,9 @@ pub(crate) struct Inbox {
     numbers: u64,
     in_hand: usize,
     in_hand_bytes: usize,
+    /// Not settled, in whoever's hand.
+    held: usize,
+    held_bytes: usize,
     /// Verdicts that nobody has looked at.
     marked: Vec<Arc<Board>>,
     writes: Writes,
@@ -70,6 +73,7 @@ enum Parked {
 /// What is known of a delivery tag.
 struct Slot {
     state: State,
+    size: usize,
     attempts: u32,
     original: Original,
 }
@@ -157,7 +161,9 @@ impl Inbox {
 
     /// Takes what came next. What is not due before a time waits until then: here, or on the broker where `delay` says so.
     pub(crate) fn push(&mut self, item: Item, original: Original, due: Option<Due>) {
-        self.slots.push_back(Slot { state: State::Open, attempts: item.attempts, original });
+        let Item { size, attempts, .. } = item;
+        self.slots.push_back(Slot { state: State::Open, size, attempts, original });
+        (self.held, self.held_bytes) = (self.held + 1, self.held_bytes + size);
         match due {
             None => self.ready.push_back(item),
             Some(Due::Here(at)) => self.parked.push((at, Parked::Item(Box::new(item)))),
@@ -282,17 +288,21 @@ impl Inbox {
     }
 
     fn done(&mut self, tag: u64) {
-        if let Some(slot) = self.slot(tag) {
-            slot.state = State::Done;
-            slot.original = Original::default();
-            self.untold += 1;
-        }
+        self.untold += usize::from(self.close(tag, State::Done));
+    }
+
+    /// Notes that a delivery is settled, and lets go of it. Whether it was known.
+    fn close(&mut self, tag: u64, state: State) -> bool {
+        let Some(slot) = self.slot(tag) else { return false };
+        slot.state = state;
+        slot.original = Original::default();
+        let size = slot.size;
+        (self.held, self.held_bytes) = (self.held - 1, self.held_bytes - size);
+        true
     }
 
     fn requeue(&mut self, tag: u64) {
-        if let Some(slot) = self.slot(tag) {
-            slot.state = State::Told;
-            slot.original = Original::default();
+        if self.close(tag, State::Told) {
             self.writes.requeues.push(tag);
         }
     }
@@ -371,6 +381,16 @@ impl Inbox {
         writes
     }
 
+    /// Whether there is something to tell, beside what nobody has looked at.
+    pub(crate) fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
+    /// What is not settled, in messages and bytes.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.held, self.held_bytes)
+    }
+
     /// Whether everything that was settled is told to the broker, as far as can be seen here.
     pub(crate) fn is_told(&self) -> bool {
         self.marked.is_empty() && self.untold == 0 && self.writes.is_empty() && self.delaying == 0
@@ -417,6 +437,7 @@ impl Inbox {
         self.parked.clear();
         self.writes = Writes::default();
         (self.in_hand, self.in_hand_bytes, self.delaying) = (0, 0, 0);
+        (self.held, self.held_bytes) = (0, 0);
         (self.untold, self.lowest) = (0, 1);
         (revoked, in_hand)
     }

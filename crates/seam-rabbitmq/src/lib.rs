@@ -40,6 +40,7 @@
 
 mod config;
 mod connection;
+mod consuming;
 mod delays;
 mod desk;
 mod dial;
@@ -49,6 +50,7 @@ mod line;
 mod mapping;
 mod member;
 mod outbox;
+mod prefetch;
 mod publish;
 mod publisher;
 mod replies;

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::consuming::next;
 use crate::failure;
 use crate::line::{Line, Native, PATIENCE, pause};
 use crate::mapping;
@@ -164,6 +165,10 @@ impl Publishing<'_> {
         let (mut judge, glance) = (Judge::default(), Glance::default());
         let mut blocked = self.native.blocked.subscribe();
         loop {
+            // What is taken after it ended would come back in doubt, for nothing.
+            if flights.is_empty() && !(channel.status().connected() && self.native.is_up()) {
+                return Error::disconnected(self.name, "the channel ended");
+            }
             if !*blocked.borrow_and_update() {
                 self.source.precede(self.native).await;
                 flights.extend(
@@ -192,17 +197,15 @@ impl Publishing<'_> {
                     None => return Error::disconnected(self.name, "the broker cancelled the replies"),
                 },
                 () = self.source.work().notified() => None,
-                changed = blocked.changed() => match changed {
-                    Ok(()) => None,
-                    Err(_) => return Error::disconnected(self.name, "the connection ended"),
-                },
+                _ = blocked.changed() => None,
+                () = self.native.ended.cancelled() => {
+                    self.collect(flights, judge).await;
+                    return Error::disconnected(self.name, "the connection ended");
+                }
             };
             if let Some(error) = lost {
                 self.collect(flights, judge).await;
                 return failure::of_neighbours(self.name, &error);
-            }
-            if !channel.status().connected() && flights.is_empty() {
-                return Error::disconnected(self.name, "the channel ended");
             }
         }
     }
@@ -274,16 +277,6 @@ impl Glance {
                 Poll::Pending => return None,
             }
         }
-    }
-}
-
-/// The next delivery of a consumer, if there is one.
-async fn next(
-    consumer: &mut Option<lapin::Consumer>,
-) -> Option<lapin::Result<lapin::message::Delivery>> {
-    match consumer {
-        Some(consumer) => consumer.next().await,
-        None => std::future::pending().await,
     }
 }
 

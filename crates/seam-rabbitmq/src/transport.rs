@@ -71,11 +71,11 @@ impl Transport for RabbitMq {
         let stop = CancellationToken::new();
         let standing = Arc::new(Standing::new(Events::new()));
         let patience = dialler.config.connect_timeout;
-        let clock = Arc::new(seam_core::SystemClock::new());
+        let clock = seam_core::SystemClock::new();
         let (line, keeping) = Line::new(dialler, "remove", standing, stop.clone());
         let removing = async {
             let _stop = stop.drop_guard();
-            let native = line.opened(&*clock, seam_core::Clock::now(&*clock) + patience).await?;
+            let native = line.opened(&clock, patience).await?;
             topology.remove(&native).await
         };
         tokio::join!(removing, keeping).0

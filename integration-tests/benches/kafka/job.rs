@@ -1,14 +1,11 @@
 //! What one process does, and what it found.
 
 use std::error::Error;
-use std::io::{Write, stdout};
-use std::time::Instant;
 
-use cpu_time::ProcessTime;
-use integration_tests::Usage;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
+use crate::paired::say;
 use crate::{ours, raw};
 
 /// A program that is measured.
@@ -38,30 +35,6 @@ pub(crate) struct Job {
     pub(crate) group: String,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-pub(crate) struct Outcome {
-    pub(crate) seconds: f64,
-    pub(crate) cpu_seconds: f64,
-    pub(crate) peak_bytes: u64,
-}
-
-/// Counts time and CPU from the first message on.
-pub(crate) struct Meter(Instant, ProcessTime);
-
-impl Meter {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now(), ProcessTime::now())
-    }
-
-    pub(crate) fn stop(&self) -> Outcome {
-        Outcome {
-            seconds: self.0.elapsed().as_secs_f64(),
-            cpu_seconds: self.1.elapsed().as_secs_f64(),
-            peak_bytes: Usage::own().map_or(0, |usage| usage.peak),
-        }
-    }
-}
-
 /// Does the job and says its outcome, as one line of JSON.
 pub(crate) fn main(job: &str) -> Result<(), Box<dyn Error>> {
     let job: Job = serde_json::from_str(job)?;
@@ -76,9 +49,4 @@ pub(crate) fn main(job: &str) -> Result<(), Box<dyn Error>> {
     };
     say(&serde_json::to_string(&outcome)?)?;
     Ok(())
-}
-
-pub(crate) fn say(line: &str) -> std::io::Result<()> {
-    writeln!(stdout(), "{line}")?;
-    stdout().flush()
 }

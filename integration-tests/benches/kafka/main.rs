@@ -9,15 +9,17 @@
 mod job;
 mod mock;
 mod ours;
+#[path = "../paired/mod.rs"]
+mod paired;
 mod raw;
 mod rows;
 
 use tokio::runtime::Builder;
 
+use paired::CHILD;
 use rows::Effort;
 
-/// The first argument of a process that does a job, and of one that is a broker.
-const CHILD: &str = "child";
+/// The first argument of a process that is a broker.
 const MOCK: &str = "mock";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

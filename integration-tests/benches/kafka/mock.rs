@@ -4,7 +4,7 @@ use std::io::Read;
 
 use rdkafka::mocking::MockCluster;
 
-use crate::job::say;
+use crate::paired::say;
 
 pub(crate) const TOPIC: &str = "bench";
 pub(crate) const PARTITIONS: i32 = 4;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use seam::{Batch, Datagram, Deliveries, Result, Ticket};
 
-use crate::job::{Job, Meter, Outcome};
+use crate::job::Job;
+use crate::paired::{Meter, Outcome};
 
 /// Datagrams of a batch, and tickets whose receipts are asked for later.
 const BATCH: usize = 500;

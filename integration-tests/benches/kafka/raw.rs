@@ -15,7 +15,8 @@ use rdkafka::producer::{
     BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer, ProducerContext,
 };
 
-use crate::job::{Job, Meter, Outcome};
+use crate::job::Job;
+use crate::paired::{Meter, Outcome};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -3,16 +3,15 @@
 use std::io;
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
 use integration_tests::Process;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use tokio::process::Command;
 
-use crate::job::{Job, Outcome, Program};
+use crate::MOCK;
+use crate::job::{Job, Program};
 use crate::mock::{PARTITIONS, TOPIC};
-use crate::{CHILD, MOCK};
+use crate::paired::{Half, Outcome, Sheet, own, run};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -26,49 +25,50 @@ pub(crate) struct Effort {
     pub(crate) waiting: usize,
 }
 
-/// Where runs read and write, and which are wanted.
+/// Where runs read and write.
 struct Stand {
     effort: Effort,
-    words: Vec<String>,
     servers: String,
     topic: String,
     runs: usize,
-    table: Table,
 }
 
 pub(crate) async fn report(effort: Effort, words: Vec<String>) -> io::Result<()> {
-    println!("medians of {} alternating pairs, each run a process of its own", effort.pairs);
+    let mut sheet = Sheet::new(effort.pairs, words);
     let mut mock = Process::spawn(own(&[MOCK])?)?;
     let line = mock.line(PATIENCE).await?;
     let servers = serde_json::from_str(&line)?;
-    let mut stand = Stand::new(effort, words, servers, TOPIC.to_owned());
+    let mut stand = Stand { effort, servers, topic: TOPIC.to_owned(), runs: 0 };
     for size in [100, 1024] {
         let word = |other: &str| format!("produce {size}, of {other}");
-        stand
-            .row(&word("raw BaseProducer"), size, Program::Produce, Program::RawBase, 0.98)
-            .await?;
-        stand
-            .row(&word("raw FutureProducer"), size, Program::Produce, Program::RawFuture, 2.5)
-            .await?;
+        let halves = (Program::Produce, Program::RawBase);
+        stand.row(&mut sheet, &word("raw BaseProducer"), size, halves, 0.98).await?;
+        let halves = (Program::Produce, Program::RawFuture);
+        stand.row(&mut sheet, &word("raw FutureProducer"), size, halves, 2.5).await?;
     }
     drop(mock);
     match std::env::var("SEAM_TEST_KAFKA_URL") {
         Err(_) => println!("rows of consumers are left out: SEAM_TEST_KAFKA_URL is not set"),
         Ok(servers) => {
             for size in [100, 1024] {
-                consumers(&mut stand, &servers, size).await?;
+                consumers(&mut stand, &mut sheet, &servers, size).await?;
             }
         }
     }
-    println!("{}", stand.table);
+    sheet.print();
     Ok(())
 }
 
 /// Fills a topic of a real broker, and reads it again and again.
-async fn consumers(stand: &mut Stand, servers: &str, size: usize) -> io::Result<()> {
+async fn consumers(
+    stand: &mut Stand,
+    sheet: &mut Sheet,
+    servers: &str,
+    size: usize,
+) -> io::Result<()> {
     let name = format!("consume {size}, of raw BaseConsumer");
     let holding = format!("holding its credit, {size}");
-    if !stand.wants(&name) && !stand.wants(&holding) {
+    if !sheet.wants(&name) && !sheet.wants(&holding) {
         return Ok(());
     }
     let topic = format!("bench-{size}-{}", std::process::id());
@@ -80,72 +80,48 @@ async fn consumers(stand: &mut Stand, servers: &str, size: usize) -> io::Result<
     (stand.servers, stand.topic) = (servers.to_owned(), topic.clone());
     let filled = stand.run(Program::RawBase, size, stand.count(size) + 1).await;
     let outcome = match filled {
-        Ok(_) => read(stand, size, &name, &holding).await,
+        Ok(_) => read(stand, sheet, size, &name, &holding).await,
         Err(error) => Err(error),
     };
     let gone = admin.delete_topics(&[&topic], &AdminOptions::new()).await;
     outcome.and(gone.map(drop).map_err(io::Error::other))
 }
 
-async fn read(stand: &mut Stand, size: usize, name: &str, holding: &str) -> io::Result<()> {
-    stand.row(name, size, Program::Consume, Program::RawConsume, 0.95).await?;
-    if stand.wants(holding) {
-        let peak = stand.run(Program::Hold, size, stand.effort.waiting).await?.peak_bytes >> 20;
-        stand.table.add_row([holding.to_owned(), format!("peak {peak} MiB")]);
+async fn read(
+    stand: &mut Stand,
+    sheet: &mut Sheet,
+    size: usize,
+    name: &str,
+    holding: &str,
+) -> io::Result<()> {
+    let halves = (Program::Consume, Program::RawConsume);
+    stand.row(sheet, name, size, halves, 0.95).await?;
+    if sheet.wants(holding) {
+        let held = stand.run(Program::Hold, size, stand.effort.waiting).await?;
+        sheet.peak(holding, held);
     }
     Ok(())
 }
 
 impl Stand {
-    fn new(effort: Effort, words: Vec<String>, servers: String, topic: String) -> Self {
-        let mut table = Table::new();
-        table.load_style(presets::ASCII_MARKDOWN);
-        table.set_header(["", "messages a second", "goal", "CPU of a message", "ours", "raw"]);
-        Self { effort, words, servers, topic, runs: 0, table }
-    }
-
-    fn wants(&self, name: &str) -> bool {
-        self.words.is_empty() || self.words.iter().any(|word| name.contains(word))
-    }
-
     fn count(&self, size: usize) -> usize {
         if size > 100 { self.effort.messages / 3 } else { self.effort.messages }
     }
 
-    /// Runs both programs in turn, and notes how they compare.
     async fn row(
         &mut self,
+        sheet: &mut Sheet,
         name: &str,
         size: usize,
-        ours: Program,
-        raw: Program,
+        (ours, raw): (Program, Program),
         goal: f64,
     ) -> io::Result<()> {
-        if !self.wants(name) {
-            return Ok(());
-        }
         let count = self.count(size);
-        let mut pairs = Vec::new();
-        for at in 0..self.effort.pairs {
-            pairs.push(if at % 2 == 0 {
-                (self.run(ours, size, count).await?, self.run(raw, size, count).await?)
-            } else {
-                let raw = self.run(raw, size, count).await?;
-                (self.run(ours, size, count).await?, raw)
-            });
-        }
-        let rate = |outcome: &Outcome| count_f64(count) / outcome.seconds;
-        let cpu = |outcome: &Outcome| outcome.cpu_seconds / count_f64(count) * 1e6;
-        let shown = |outcome: f64, cpu: f64| format!("{:.0}/s, {cpu:.2} µs", outcome);
-        self.table.add_row([
-            name.to_owned(),
-            format!("{:.2} of raw", median(&pairs, |ours, raw| rate(ours) / rate(raw))),
-            format!("{goal:.2}"),
-            format!("{:.2} of raw", median(&pairs, |ours, raw| cpu(ours) / cpu(raw))),
-            shown(median(&pairs, |ours, _| rate(ours)), median(&pairs, |ours, _| cpu(ours))),
-            shown(median(&pairs, |_, raw| rate(raw)), median(&pairs, |_, raw| cpu(raw))),
-        ]);
-        Ok(())
+        let run = async |half| {
+            let program = if half == Half::Ours { ours } else { raw };
+            self.run(program, size, count).await
+        };
+        sheet.row(name, count, goal, run).await
     }
 
     /// One run, as a group that nobody was before.
@@ -159,23 +135,6 @@ impl Stand {
             topic: self.topic.clone(),
             group: format!("{}-{}", self.topic, self.runs),
         };
-        let mut process = Process::spawn(own(&[CHILD, &serde_json::to_string(&job)?])?)?;
-        process.report(PATIENCE).await
+        run(&job).await
     }
-}
-
-fn own(arguments: &[&str]) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(arguments);
-    Ok(command)
-}
-
-fn median(pairs: &[(Outcome, Outcome)], value: impl Fn(&Outcome, &Outcome) -> f64) -> f64 {
-    let mut values: Vec<f64> = pairs.iter().map(|(ours, raw)| value(ours, raw)).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-fn count_f64(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }

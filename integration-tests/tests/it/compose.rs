@@ -83,6 +83,12 @@ fn compose_keeps_data_in_volumes_and_mounts_what_there_is() {
     check(volumes_exist, "/rabbitmq.conf:/etc", "/rabbit.conf:/etc");
 }
 
+#[test]
+fn compose_mounts_what_the_settings_of_rabbitmq_name() {
+    check(settings_are_mounted, ":/seam/definitions.json:", ":/seam/users.json:");
+    check(settings_are_mounted, "rabbitmq\n      - tls:/tls:ro", "rabbitmq");
+}
+
 /// The file keeps `rule`, and does not once `from` in it is `to`.
 #[track_caller]
 fn check(rule: Rule, from: &str, to: &str) {
@@ -215,6 +221,18 @@ fn volumes_exist(compose: &Compose) -> Vec<String> {
         }
         complaints
     })
+}
+
+fn settings_are_mounted(compose: &Compose) -> Vec<String> {
+    let volumes = &compose.services["rabbitmq"].volumes;
+    let mounted: Vec<_> = volumes.iter().filter_map(|volume| volume.split(':').nth(1)).collect();
+    let settings = broker_file("rabbitmq/container.conf");
+    let paths = settings.lines().filter_map(|line| line.split_once(" = /")).map(|(_, path)| path);
+    paths
+        .map(|path| format!("/{path}"))
+        .filter(|path| !mounted.iter().any(|target| Path::new(path).starts_with(target)))
+        .map(|path| format!("rabbitmq: {path} is mounted from nowhere"))
+        .collect()
 }
 
 fn complaints(compose: &Compose, of: impl Fn(&str, &Service) -> Vec<String>) -> Vec<String> {

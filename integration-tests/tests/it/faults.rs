@@ -15,8 +15,14 @@ mod headers_round_trip;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod ledger_clean;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod load;
 mod lossless_pairs;
 mod lying_length;
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+mod own;
+#[cfg(feature = "rabbitmq")]
+mod rabbitmq;
 mod secrets_grep;
 mod session_lost;
 mod session_storm;

@@ -1,26 +1,25 @@
 //! E32: brokers go, answer late or wrongly, and come back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use integration_tests::{Figures, Scale, seed};
 use rdkafka::mocking::MockCoordinator;
 use rdkafka::types::RDKafkaApiKey as Kind;
 use rdkafka::types::RDKafkaRespErr as Code;
-use seam_conformance::ledger::Report;
 use tokio::time::sleep;
 
 use super::super::TOLERANCE;
-use super::super::stage::{Player, Stage, patience};
+use super::super::load::{Load, Pace};
+use super::super::stage::Stage;
 use super::cluster::Cluster;
 use super::pretence::{ALL, BROKERS, fail_requests, pretend};
 
 const PARTITIONS: i32 = 12;
+const PACE: Pace = Pace { rests: Duration::from_millis(10), under_way: 256 };
 /// Until something is settled again, from when the broker is back.
 const RECOVERY: Duration = Duration::from_secs(10);
 /// What comes back is none of these cases' business, so nothing does: all that is under way waits.
 const WAIT: &str = "send_timeout=10m";
-/// What may come twice of a broker of pretence, which forgets what it had: what one producer has under way.
-const UNDER_WAY: u64 = 256;
 
 #[tokio::test]
 async fn kafka_broker_down_in_pretence() {
@@ -28,7 +27,7 @@ async fn kafka_broker_down_in_pretence() {
     let messages = Scale::of_environment().pick(20_000, 200_000);
     let down = Scale::of_environment().pick(Duration::from_secs(3), Duration::from_secs(20));
     let (cluster, uri) = pretend(PARTITIONS);
-    let load = Load::start(&stage, &format!("{uri}&{WAIT}"), messages).await;
+    let load = Load::start(&stage, &format!("{uri}&{WAIT}"), PACE, messages).await;
 
     load.goes_on(1).await;
     cluster.broker_down(ALL).unwrap();
@@ -60,7 +59,8 @@ async fn kafka_broker_down_in_pretence() {
     let figures = Figures::new("E32 kafka_broker_down in pretence", seed, report);
     figures.with_recovery(recovery).with("gap", gap).with("sent", report.sent).print();
     assert_eq!((report.lost, report.reordered, report.unexpected), (0, 0, 0), "{report}");
-    assert!(report.duplicated <= UNDER_WAY, "{report}");
+    // A broker of pretence forgets what it had.
+    assert!(report.duplicated <= PACE.under_way, "{report}");
     assert!(recovery <= RECOVERY * TOLERANCE, "{recovery:?}");
 }
 
@@ -71,7 +71,7 @@ async fn kafka_broker_down() {
     let messages = Scale::of_environment().pick(20_000, 200_000);
     let down = Scale::of_environment().pick(Duration::from_secs(1), Duration::from_secs(20));
     let uri = format!("kafka://{}/load-e32?partitions={PARTITIONS}&{WAIT}", cluster.url());
-    let load = Load::start(&stage, &uri, messages).await;
+    let load = Load::start(&stage, &uri, PACE, messages).await;
     let mut slowest = Duration::ZERO;
     for _ in 0..2 {
         load.goes_on(1).await;
@@ -94,56 +94,3 @@ async fn kafka_broker_down() {
     assert_eq!(report.duplicated, 0, "{report}");
     assert!(slowest <= RECOVERY * TOLERANCE, "{slowest:?}");
 }
-
-/// A producer and a consumer at work until everything has happened.
-pub(super) struct Load {
-    producer: Player,
-    consumer: Player,
-    at_least: u64,
-}
-
-impl Load {
-    /// Starts both; so many messages at least will be sent.
-    pub(super) async fn start(stage: &Stage, uri: &str, at_least: u64) -> Self {
-        let consumer = stage.consume(stage.consumer(uri, "ben")).await;
-        let mut producer = stage.producer(uri, "anna", u64::MAX);
-        producer.rests = Duration::from_millis(10);
-        producer.under_way = usize::try_from(UNDER_WAY).unwrap();
-        let producer = stage.produce(producer).await;
-        consumer.until(patience(), |heard| heard.at > 0).await;
-        Self { producer, consumer, at_least }
-    }
-
-    /// Waits until so many more tenths of all messages have their receipt.
-    pub(super) async fn goes_on(&self, tenths: u64) {
-        let goal = self.producer.heard().at + self.at_least / 10 * tenths;
-        self.producer.until(patience(), |heard| heard.at >= goal).await;
-    }
-
-    /// How long it takes from now until everything that may be under way has its receipt, and as much was settled.
-    pub(super) async fn recovery(&self) -> Duration {
-        let since = Instant::now();
-        let (sent, settled) = (self.producer.heard().at, self.consumer.heard().at);
-        self.producer.until(patience(), |heard| heard.at > sent + UNDER_WAY).await;
-        self.consumer.until(patience(), |heard| heard.at > settled + UNDER_WAY).await;
-        since.elapsed()
-    }
-
-    /// Waits until enough was sent, and all of it settled; what the books come to, and for how long nothing was
-    /// received.
-    pub(super) async fn finish(self, stage: &Stage) -> (Report, String) {
-        self.producer.until(patience(), |heard| heard.at >= self.at_least).await;
-        let sent = self.producer.stop().await;
-        assert_eq!(sent.summary.left, 0);
-        let nearly = sent.summary.messages.saturating_sub(STEP);
-        self.consumer.until(patience(), |heard| heard.at >= nearly).await;
-        stage.settled().await;
-        let received = self.consumer.stop().await;
-        let report = stage.check();
-        assert_eq!(report.acknowledged, report.sent, "every send has its answer");
-        (report, format!("{:.1} s", received.summary.longest_silence))
-    }
-}
-
-/// After how many messages an actor says how far it is.
-const STEP: u64 = 100;

@@ -5,13 +5,14 @@ use std::time::Duration;
 use integration_tests::{Figures, Scale, seed};
 use tokio::time::sleep;
 
+use super::super::load::{Load, Pace};
 use super::super::stage::Stage;
-use super::broker_down::Load;
 use super::cluster::Cluster;
 use super::look::Topic;
 
 /// What may pass, to ten times as much, until the others have taken over.
 const GAP: Duration = Duration::from_secs(10);
+const PACE: Pace = Pace { rests: Duration::from_millis(10), under_way: 256 };
 
 #[tokio::test]
 #[ignore = "needs a broker: integration-tests/brokers run kafka -- cargo test --workspace --all-features -- --include-ignored"]
@@ -22,7 +23,7 @@ async fn kafka_failover() {
     let frozen = scale.pick(Duration::from_secs(4), Duration::from_secs(30));
     // Each of the three leads two partitions, and the group's coordinator is none of those that go.
     let topic = Topic { broker: cluster.three().await, name: "load-failover", partitions: 6 };
-    let load = Load::start(&stage, &topic.uri("&replication=3"), messages).await;
+    let load = Load::start(&stage, &topic.uri("&replication=3"), PACE, messages).await;
 
     load.goes_on(1).await;
     cluster.kill("kafka2").await;

@@ -1,0 +1,58 @@
+//! What one process does, and what it found.
+
+use std::error::Error;
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Builder;
+
+use crate::paired::say;
+use crate::{ours, raw};
+
+/// A program that is measured.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) enum Program {
+    /// Ours, batches of 100, receipts asked for later.
+    Send,
+    /// `mandatory`, with 1,000 confirms outstanding.
+    RawSend,
+    /// Ours, each delivery settled for itself.
+    Receive,
+    /// Every hundredth delivery acknowledged with all before it.
+    RawReceive,
+    /// Ours, holding all that its credit allows, and settling nothing.
+    Hold,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct Job {
+    pub(crate) program: Program,
+    pub(crate) messages: usize,
+    /// `user:password@host:port`.
+    pub(crate) authority: String,
+    pub(crate) queue: String,
+    /// `quorum` or `classic`.
+    pub(crate) kind: String,
+}
+
+/// Bytes of each message.
+pub(crate) const SIZE: usize = 1024;
+
+/// Messages under way in either direction.
+pub(crate) const WINDOW: u16 = 1000;
+
+/// Does the job and says its outcome, as one line of JSON.
+pub(crate) fn main(job: &str) -> Result<(), Box<dyn Error>> {
+    let job: Job = serde_json::from_str(job)?;
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        Ok::<_, Box<dyn Error>>(match job.program {
+            Program::Send => ours::send(&job).await?,
+            Program::Receive => ours::receive(&job).await?,
+            Program::Hold => ours::hold(&job).await?,
+            Program::RawSend => raw::send(&job).await?,
+            Program::RawReceive => raw::receive(&job).await?,
+        })
+    })?;
+    say(&serde_json::to_string(&outcome)?)?;
+    Ok(())
+}
