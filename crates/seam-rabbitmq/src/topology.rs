@@ -105,16 +105,16 @@ impl Topology {
                 .exchange_declare(exchange.clone(), kind.clone(), options, FieldTable::default())
                 .await
         };
-        let mut denied = None;
+        let mut is_denied = false;
         if self.config.declare {
             match self.ask(native, |channel| declare(channel, false)).await? {
                 Ok(()) => return Ok(()),
-                Err(error) if is_denied(&error) => denied = Some(error),
+                Err(error) if is_refused(&error) => is_denied = true,
                 Err(error) => return Err(self.failure(&error)),
             }
         }
         let found = self.ask(native, |channel| declare(channel, true)).await?;
-        found.map_err(|error| self.absent(denied, &error))
+        found.map_err(|error| self.absent(is_denied, &error))
     }
 
     /// Declares a queue, or finds one that differs in nothing that counts here.
@@ -130,15 +130,15 @@ impl Topology {
                 channel.queue_declare(queue.clone(), options, arguments).await
             }
         };
-        let mut denied = None;
+        let mut is_denied = false;
         for _ in 0..MOST_DIFFERENCES {
             if !self.config.declare && !options.exclusive {
                 break;
             }
             let asked = self.ask(native, declare(options, arguments.clone())).await?;
             let Err(error) = asked else { return Ok(()) };
-            if is_denied(&error) {
-                denied = Some(error);
+            if is_refused(&error) {
+                is_denied = true;
                 break;
             }
             let Some(difference) = difference(&error) else { return Err(self.failure(&error)) };
@@ -146,14 +146,19 @@ impl Topology {
         }
         let options = QueueDeclareOptions { passive: true, ..options };
         let found = self.ask(native, declare(options, FieldTable::default())).await?;
-        found.map(drop).map_err(|error| self.absent(denied, &error))
+        found.map(drop).map_err(|error| self.absent(is_denied, &error))
     }
 
-    /// Why something that may not be declared was not found: what counts is that it could not be made.
-    fn absent(&self, denied: Option<lapin::Error>, error: &lapin::Error) -> Error {
-        match (self.failure(error), denied) {
-            (Error::NotFound { .. }, Some(denied)) => self.failure(&denied),
-            (error, _) => error,
+    /// Why something was not found that was looked for: what counts is that it could not be made.
+    fn absent(&self, is_denied: bool, error: &lapin::Error) -> Error {
+        match self.failure(error) {
+            Error::NotFound { what, .. } if is_denied => Error::Denied {
+                endpoint: self.name.clone(),
+                reason: format!(
+                    "{what} does not exist, and the user may not configure it; see `rabbitmqctl set_permissions`"
+                ),
+            },
+            other => other,
         }
     }
 
@@ -317,7 +322,7 @@ fn difference(error: &lapin::Error) -> Option<Difference> {
     }
 }
 
-fn is_denied(error: &lapin::Error) -> bool {
+fn is_refused(error: &lapin::Error) -> bool {
     match error.kind() {
         ErrorKind::ProtocolError(error) => {
             *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)

@@ -19,11 +19,11 @@ async fn opened_for_receiving(uri: &str) -> Result<()> {
 async fn without_configure_what_is_absent_stays_absent_and_what_is_there_is_of_use() {
     let address = address("no-configure");
     let there = uri(&address, "");
-    let cases: [(_, fn(&Error) -> bool); 2] = [("", is_denied), ("declare=no", is_absent)];
-    for (more, is_it) in cases {
-        let error = refusal(&limited(&address, more)).await;
-        check(&error, is_it, false, &["no-configure-"]);
-        let error = line(opened_for_receiving(&limited(&address, more)).await.unwrap_err());
+    for more in ["", "declare=no"] {
+        let is_it = if more.is_empty() { is_denied } else { is_absent };
+        let uri = limited(&address, more);
+        check(&refusal(&uri).await, is_it, false, &["no-configure-"]);
+        let error = line(opened_for_receiving(&uri).await.unwrap_err());
         check(&error, is_it, false, &["no-configure-"]);
     }
     assert!(!exists(&address).await);
