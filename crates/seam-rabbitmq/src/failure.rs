@@ -18,7 +18,7 @@ pub(crate) fn error(endpoint: &str, error: &lapin::Error) -> Error {
         }
         ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => Error::Protocol {
             endpoint: endpoint.to_owned(),
-            reason: "what came is no AMQP 0-9-1 that can be read; does the port speak it, and does it want TLS (`rabbitmq+tls://`)?"
+            reason: "what came is no AMQP 0-9-1; is the port right, and does it want TLS (`rabbitmq+tls://`)?"
                 .to_owned(),
         },
         ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) => {

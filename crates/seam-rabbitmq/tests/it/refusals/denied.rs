@@ -19,14 +19,12 @@ async fn opened_for_receiving(uri: &str) -> Result<()> {
 async fn without_configure_what_is_absent_stays_absent_and_what_is_there_is_of_use() {
     let address = address("no-configure");
     let there = uri(&address, "");
-    for more in ["", "declare=no"] {
-        let is_it = if more.is_empty() { is_denied } else { is_absent };
-        let uri = limited(&address, more);
-        check(&refusal(&uri).await, is_it, false, &["no-configure-"]);
-        let error = line(opened_for_receiving(&uri).await.unwrap_err());
-        check(&error, is_it, false, &["no-configure-"]);
-    }
-    assert!(!exists(&address).await);
+    let error = refusal(&limited(&address, "")).await;
+    check(&error, is_denied, false, &["the queue `no-configure-", "may not configure it"]);
+    let error = line(opened_for_receiving(&limited(&address, "")).await.unwrap_err());
+    check(&error, is_denied, false, &["the queue `no-configure-"]);
+    let error = refusal(&limited(&address, "declare=no")).await;
+    check(&error, is_absent, false, &["the queue `no-configure-", "leave out `declare=no`"]);
     drop(soon(registry().client(there.as_str())).await.unwrap());
     for more in ["", "declare=no"] {
         let uri = limited(&address, more);
