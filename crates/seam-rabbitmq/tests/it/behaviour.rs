@@ -187,16 +187,19 @@ async fn a_private_queue_goes_with_its_receiver() {
     let server = soon(registry().server(private.as_str())).await.unwrap();
     let mut receiver = soon(server.receiver()).await.unwrap();
     send(&uri, Datagram::new("12 apples")).await;
-    let delivery = next(&mut receiver).await;
-    delivery.ack().unwrap();
+    next(&mut receiver).await.retry(Duration::from_millis(300)).unwrap();
+    let again = next(&mut receiver).await;
+    assert_eq!((again.datagram(), again.note().attempt), (&Datagram::new("12 apples"), 2));
+    again.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    // Its queue, and that in which the retry waited.
     let stem = format!("{address}.private");
     let listed = ctl(&["list_queues", "name", "exclusive"]).await;
     let queues: Vec<_> = listed.lines().filter(|line| line.starts_with(&stem)).collect();
-    assert!(queues.len() == 1 && queues[0].ends_with("true"), "{listed}");
-    let queue = queues[0].split_whitespace().next().unwrap().to_owned();
+    assert!(queues.len() == 2 && queues.iter().all(|line| line.ends_with("true")), "{listed}");
     drop(receiver);
     drop(soon(server.drain(PATIENCE)).await.unwrap());
-    let gone = async { while exists(&queue).await {} };
+    let gone = async { while ctl(&["list_queues", "name"]).await.contains(&stem) {} };
     soon(gone).await;
     delete_exchange(&exchange).await;
 }
