@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::FuturesUnordered;
@@ -86,6 +87,15 @@ pub(crate) trait Source: Send + Sync + 'static {
 
     /// Everything that was not is refused.
     fn refused(&self, error: &Error);
+
+    /// How long it waits at most for what becomes of an order, before it is asked for [`Source::overdue`]. By default as
+    /// long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Sees to orders of which nothing was heard for too long.
+    fn overdue(&self) {}
 
     /// What came to the consumer of [`Source::equip`].
     fn came(&self, delivery: lapin::message::Delivery) {
@@ -197,6 +207,10 @@ impl Publishing<'_> {
                     None => return Error::disconnected(self.name, "the broker cancelled the replies"),
                 },
                 () = self.source.work().notified() => None,
+                () = after(self.source.patience()), if !flights.is_empty() => {
+                    self.source.overdue();
+                    None
+                }
                 _ = blocked.changed() => None,
                 () = self.native.ended.cancelled() => {
                     self.collect(flights, judge).await;
@@ -237,6 +251,14 @@ async fn fly(channel: Arc<Channel>, order: Order) -> (u64, lapin::Result<Confirm
         channel.basic_publish(exchange, routing_key, options, body.bytes(), properties).await?.await
     };
     (number, flying.await)
+}
+
+/// Ready after so long, if ever.
+async fn after(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => sleep(patience).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Takes what is ready, and does not wait.
@@ -281,7 +303,7 @@ impl Glance {
 }
 
 /// How long the last confirms of a channel that ended are waited for.
-const LAST_CONFIRMS: std::time::Duration = std::time::Duration::from_secs(1);
+const LAST_CONFIRMS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The way out of a connection: admits while there is credit, and hands what was admitted to the task that publishes.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub(crate) struct Publisher {
     work: Notify,
     /// Rings when everything is answered.
     idle: Notify,
+    /// Whether something was returned, so that the queue may be gone.
+    is_stale: AtomicBool,
 }
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ impl Publisher {
             room: Notify::new(),
             work: Notify::new(),
             idle: Notify::new(),
+            is_stale: AtomicBool::new(false),
         })
     }
 
@@ -242,6 +246,13 @@ impl Source for Publisher {
         self.parts.topology.for_sending(native).await
     }
 
+    async fn precede(&self, native: &Native) {
+        if self.is_stale.swap(false, Ordering::Relaxed) {
+            // If it cannot be made, the next one comes back as this one did.
+            drop(self.parts.topology.for_sending(native).await);
+        }
+    }
+
     async fn equip(&self, channel: &Channel) -> lapin::Result<Option<Consumer>> {
         if self.parts.replies.is_none() {
             return Ok(None);
@@ -275,6 +286,9 @@ impl Source for Publisher {
     fn landed(&self, landed: Vec<(u64, Landing)>) {
         self.change(|state, told| {
             for (number, landing) in landed {
+                if matches!(landing, Landing::Returned(_)) {
+                    self.is_stale.store(true, Ordering::Relaxed);
+                }
                 let size = state.outbox.payload(number);
                 state.outbox.report(number, self.answer(landing, size), told);
             }
