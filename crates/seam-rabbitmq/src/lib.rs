@@ -51,6 +51,7 @@ mod member;
 mod outbox;
 mod publish;
 mod publisher;
+mod quiet;
 mod replies;
 mod returns;
 mod tls;
