@@ -9,4 +9,5 @@ mod kill9;
 mod poison;
 mod prefetch;
 mod probe;
+mod secrets;
 mod unroutable;
