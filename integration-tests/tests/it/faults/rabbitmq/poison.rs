@@ -18,12 +18,16 @@ const RARE: u64 = 1_000;
 /// How often each may be tried.
 const TRIES: u32 = 3;
 
+/// What is done with a poisoned message.
+type Handler = fn(Delivery);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p integration-tests --features rabbitmq -- --include-ignored"]
 async fn rabbit_poison() {
     let (_stage, seed, broker) = (Stage::new().await, seed(), Broker::own().await);
     let messages = Scale::of_environment().pick(4_000, 20_000);
-    for (name, suffer) in [("panics", panic as fn(Delivery)), ("retries", retry)] {
+    let handlers: [(_, Handler); 2] = [("panics", panic), ("retries", retry)];
+    for (name, suffer) in handlers {
         let ledger = Ledger::new();
         let parked = run(&broker, &ledger, messages, suffer).await;
         let report = ledger.check();
@@ -60,7 +64,7 @@ async fn run(
     broker: &Broker,
     ledger: &Ledger,
     messages: u64,
-    suffer: fn(Delivery),
+    suffer: Handler,
 ) -> BTreeMap<u64, u64> {
     let registry = seam::registry();
     let (queue, letters) = (broker.uri("load-e31"), broker.uri("parked-e31"));
@@ -114,7 +118,7 @@ async fn handle_all(
     mut receiver: Receiver,
     ledger: Ledger,
     tried: Arc<Mutex<BTreeMap<u64, u32>>>,
-    suffer: fn(Delivery),
+    suffer: Handler,
 ) {
     let mut handlers = JoinSet::new();
     while let Some(delivery) = receiver.next().await.unwrap() {
