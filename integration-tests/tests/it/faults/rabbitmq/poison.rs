@@ -23,7 +23,8 @@ const TRIES: u32 = 3;
 async fn rabbit_poison() {
     let (_stage, seed, broker) = (Stage::new().await, seed(), Broker::own().await);
     let messages = Scale::of_environment().pick(4_000, 20_000);
-    for (name, suffer) in [("panics", panic as fn(Delivery)), ("retries", retry)] {
+    let handlers: [(_, fn(Delivery)); 2] = [("panics", panic), ("retries", retry)];
+    for (name, suffer) in handlers {
         let ledger = Ledger::new();
         let parked = run(&broker, &ledger, messages, suffer).await;
         let report = ledger.check();
