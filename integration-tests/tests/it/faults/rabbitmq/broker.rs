@@ -17,7 +17,7 @@ static IS_SET: AtomicBool = AtomicBool::new(false);
 /// The broker, for as long as this test has it.
 pub(super) struct Broker {
     own: Own,
-    /// Somebody's else client.
+    /// Somebody else's client.
     pub(super) foreign: Foreign,
 }
 
