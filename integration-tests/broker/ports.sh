@@ -29,6 +29,8 @@ claim_base() {
         base=$wanted
         ! claimed_elsewhere || die "port base $base belongs to $(<"$claims/$base")"
         ! taken=$(taken_port) || die "port $taken of base $base is taken"
+    elif claimed_here && ! taken_port >/dev/null; then
+        : # the last one was stopped to be started again: whoever knows its port shall find it there
     else
         for ((try = 0; try < blocks; try++)); do
             base=$((first_base + 1000 * ((checkout + try) % blocks)))
@@ -45,6 +47,8 @@ release_base() {
     [[ ! -s $data/base ]] || rm -f "$claims/$(<"$data/base")"
     rm -f "$data/base"
 }
+
+claimed_here() { [[ -n ${base:-} && -s $claims/$base && $(<"$claims/$base") == "$data" ]]; }
 
 # The claim of another folder holds while a broker of it is up or expected back, or a command is at work there.
 claimed_elsewhere() {

@@ -143,6 +143,10 @@ pub enum Said {
     Disconnected,
     /// It was made again.
     Connected,
+    /// The other side accepts nothing for now.
+    Blocked,
+    /// It accepts again.
+    Unblocked,
     /// What it sent was unsettled when the peer had forgotten it.
     SessionLost {
         /// Datagrams that are done.
@@ -242,6 +246,8 @@ impl<F: FnMut(&Said)> Progress<F> {
                 state.summary.outages.extend(outage);
                 Said::Connected
             }
+            Event::Blocked { .. } => Said::Blocked,
+            Event::Unblocked => Said::Unblocked,
             Event::SessionLost { settled, unsettled } => {
                 Said::SessionLost { settled: *settled, unsettled: *unsettled }
             }

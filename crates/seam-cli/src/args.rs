@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use seam_core::{Endpoint, Error, Kind, Parameter, Scheme, Shape, Uri};
 
+use crate::bridge::BridgeArgs;
 use crate::describe::{CapsArgs, TransportsArgs};
 use crate::failure::{Failure, Outcome};
 use crate::receive::ReceiveArgs;
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Receive(ReceiveArgs),
     Request(RequestArgs),
     Serve(ServeArgs),
+    Bridge(BridgeArgs),
     Caps(CapsArgs),
     Transports(TransportsArgs),
     Remove(RemoveArgs),

@@ -1,4 +1,4 @@
-//! The `seam` command: send, receive, ask, serve and look, over whatever a URI names.
+//! The `seam` command: send, receive, ask, serve, carry and look, over whatever a URI names.
 //!
 //! ```sh
 //! seam transports                                    # every scheme, and the parameters it takes
@@ -40,6 +40,7 @@
 //! - `receive` acknowledges what it has written and flushed, and nothing else. If the output breaks, or the process
 //!   dies, what was not acknowledged comes again: to the next one, and at least once. `--output` appends, so that
 //!   what an earlier run acknowledged stays.
+//! - `bridge` acknowledges at one end what has its receipt at the other, and nothing else.
 //!
 //! # Envelopes as JSON
 //!
@@ -61,6 +62,7 @@
 //! ```
 
 mod args;
+mod bridge;
 mod describe;
 mod dialog;
 mod failure;

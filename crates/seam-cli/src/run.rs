@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::args::{Args, Command, unless_stopped};
 use crate::failure::{Failure, Outcome};
 use crate::stop::{Signals, Stop};
-use crate::{describe, receive, request, send, serve};
+use crate::{bridge, describe, receive, request, send, serve};
 
 /// Does what the process's arguments say with the transports of `registry`; gives the exit code.
 ///
@@ -78,6 +78,7 @@ async fn run_command(registry: &Registry, command: Command, stop: &Stop) -> Outc
             request::request(registry, &args, tokio::io::stdout(), stop).await
         }
         Command::Serve(args) => serve::serve(registry, &args, stop).await,
+        Command::Bridge(args) => bridge::carry(registry, &args, stop).await,
         Command::Caps(args) => describe::caps(registry, &args, &mut std::io::stdout(), stop).await,
         Command::Transports(args) => describe::transports(registry, &args, &mut std::io::stdout()),
         Command::Remove(args) => unless_stopped(stop, registry.remove(args.uri.as_str())).await,

@@ -1,4 +1,4 @@
-//! Layers over any transport of Seam: workers, retry policies, dead letters.
+//! Layers over any transport of Seam: workers, retry policies, dead letters, bridges.
 //!
 //! A layer holds [`seam_core`]'s user types and nothing below them, so it runs on every transport. It takes
 //! time from the endpoint's clock and spawns nothing: each worker is one future, for the program to spawn or
@@ -8,6 +8,7 @@
 //!   time, many keys at once, in order per key across retries.
 //! - [`RetryPolicy`] and [`Exponential`]: what becomes of a failed attempt.
 //! - [`DeadLetter`]: gives deliveries up to any endpoint, for handlers whose URI has no `?dead_letter=`.
+//! - [`bridge`]: carries datagrams from any endpoint to any other, and acknowledges what has its receipt there.
 //!
 //! ```
 //! use std::time::Duration;
@@ -46,6 +47,7 @@
 //! ```
 
 mod attempt;
+mod bridge;
 mod dead_letter;
 mod job;
 mod lanes;
@@ -54,6 +56,7 @@ mod retry;
 mod stop;
 mod worker;
 
+pub use bridge::{Bridge, Progress, bridge};
 pub use dead_letter::{DeadLetter, NotGivenUp};
 pub use job::Job;
 pub use lanes::{Lanes, Summary, lanes};

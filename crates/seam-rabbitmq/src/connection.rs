@@ -208,7 +208,9 @@ impl RabbitConnection {
         }
         let named =
             std::str::from_utf8(reply_to).ok().and_then(|name| ShortString::try_new(name).ok());
-        match named.filter(|_| self.parts.config.reply_any) {
+        // What looks like an address and is none ends the connection of whoever publishes to it.
+        let is_queue = |name: &ShortString| !name.as_str().starts_with(PSEUDO_QUEUE);
+        match named.filter(|name| self.parts.config.reply_any && is_queue(name)) {
             Some(name) => Ok(Target::queue(name)),
             None => Err(Error::Denied {
                 endpoint: self.name(),

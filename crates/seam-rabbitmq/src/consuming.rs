@@ -56,6 +56,7 @@ pub(crate) async fn serve(desk: Arc<Desk>, line: Arc<Line>, stop: CancellationTo
 /// A channel of a receiver.
 struct Consuming<'a> {
     desk: &'a Arc<Desk>,
+    native: &'a Native,
     prefetch: &'a mut Prefetch,
     channel: Channel,
     queue: ShortString,
@@ -72,14 +73,14 @@ struct Consuming<'a> {
 impl<'a> Consuming<'a> {
     async fn begin(
         desk: &'a Arc<Desk>,
-        native: &Native,
+        native: &'a Native,
         prefetch: &'a mut Prefetch,
     ) -> Result<Self> {
         let queue = desk.parts.topology.for_receiving(native).await?;
         let channel = native.channel().await?;
         let (consumer, consumers, number, end) = (None, 0, 0, None);
         let mut consuming =
-            Self { desk, prefetch, channel, queue, consumer, consumers, number, end };
+            Self { desk, native, prefetch, channel, queue, consumer, consumers, number, end };
         consuming.consume().await?;
         consuming.number = desk.begin();
         Ok(consuming)
@@ -114,6 +115,9 @@ impl<'a> Consuming<'a> {
                 // By the broker: the queue is gone, or its node.
                 None => return Err(self.cancelled()),
             },
+            () = self.native.ended.cancelled() => {
+                return Err(Error::disconnected(&*self.desk.parts.name, "the connection ended"));
+            }
             () = self.desk.work.notified() => {}
             () = until(due) => {}
         }
@@ -267,7 +271,7 @@ impl<'a> Consuming<'a> {
 }
 
 /// The next delivery, while there is a consumer.
-async fn next(consumer: &mut Option<Consumer>) -> Option<lapin::Result<Delivery>> {
+pub(crate) async fn next(consumer: &mut Option<Consumer>) -> Option<lapin::Result<Delivery>> {
     match consumer {
         Some(consumer) => consumer.next().await,
         None => std::future::pending().await,

@@ -11,10 +11,11 @@ use lapin::BasicProperties;
 use lapin::types::ShortString;
 use seam_core::{Error, Result};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::desk::Desk;
 use crate::inbox::{Delay, Original, Wait};
-use crate::line::Native;
+use crate::line::{Native, PATIENCE};
 use crate::mapping;
 use crate::publish::{Body, Order, Source};
 use crate::returns::Landing;
@@ -32,7 +33,7 @@ struct State {
     numbers: u64,
     waiting: VecDeque<Waiting>,
     /// Given to the client.
-    flying: HashMap<u64, Whose>,
+    flying: HashMap<u64, (Whose, Instant)>,
     /// The connection on which queues of steps were declared, and which.
     declared: (u64, HashSet<(ShortString, usize)>),
 }
@@ -137,7 +138,7 @@ impl Source for Delays {
                 break;
             };
             *numbers += 1;
-            flying.insert(*numbers, whose);
+            flying.insert(*numbers, (whose, Instant::now()));
             orders.push(Order {
                 number: *numbers,
                 exchange: ShortString::default(),
@@ -152,7 +153,7 @@ impl Source for Delays {
 
     fn landed(&self, landed: Vec<(u64, Landing)>) {
         for (number, landing) in landed {
-            let Some(whose) = self.lock().flying.remove(&number) else { continue };
+            let Some((whose, _)) = self.lock().flying.remove(&number) else { continue };
             let is_there = matches!(landing, Landing::Stored);
             if !is_there {
                 // Its queue may be gone.
@@ -164,12 +165,24 @@ impl Source for Delays {
 
     fn lost(&self, _: &Error) {
         let lost = std::mem::take(&mut self.lock().flying);
-        self.fail(lost.into_values().collect());
+        self.fail(lost.into_values().map(|(whose, _)| whose).collect());
     }
 
     fn refused(&self, _: &Error) {
         let refused = std::mem::take(&mut self.lock().waiting);
         self.fail(refused.into_iter().map(|waiting| waiting.whose).collect());
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(PATIENCE)
+    }
+
+    /// A queue of a step may be down, although there is somewhere to publish to. What is stored there after all comes
+    /// twice.
+    fn overdue(&self) {
+        let late = |(_, since): &mut (Whose, Instant)| since.elapsed() >= PATIENCE;
+        let late = self.lock().flying.extract_if(|_, flying| late(flying)).collect::<Vec<_>>();
+        self.fail(late.into_iter().map(|(_, (whose, _))| whose).collect());
     }
 
     fn work(&self) -> &Notify {

@@ -14,7 +14,7 @@ use seam_core::{Endpoint, Error, Host, Result};
 use socket2::{SockRef, Socket};
 
 use crate::config::Config;
-use crate::{failure, tls};
+use crate::{failure, quiet, tls};
 
 /// What makes connections of one endpoint.
 pub(crate) struct Dialler {
@@ -126,12 +126,13 @@ impl Dialler {
             .with_connection_name(format!("{client} {purpose}").into());
         let uri = self.uri(host)?;
         Ok(async move {
-            let runtime = lapin::runtime::default_runtime()?;
+            let runtime = quiet::runtime();
             let connect = Connect { slot, tls, server_name, patience };
             let connecting = Connection::connector(
                 uri,
                 runtime,
                 async move |uri: AMQPUri, runtime| {
+                    quiet::hush_thread();
                     let AMQPAuthority { host, port, .. } = uri.authority;
                     let connecting = async {
                         let addresses = resolve(&host, port).await?;

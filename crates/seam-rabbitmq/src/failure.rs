@@ -18,7 +18,7 @@ pub(crate) fn error(endpoint: &str, error: &lapin::Error) -> Error {
         }
         ErrorKind::ParsingError(_) | ErrorKind::InvalidProtocolVersion(_) => Error::Protocol {
             endpoint: endpoint.to_owned(),
-            reason: "what came is no AMQP 0-9-1 that can be read; does the port speak it, and does it want TLS (`rabbitmq+tls://`)?"
+            reason: "what came is no AMQP 0-9-1; is the port right, and does it want TLS (`rabbitmq+tls://`)?"
                 .to_owned(),
         },
         ErrorKind::InvalidConnectionState(_) | ErrorKind::InvalidChannelState(..) => {
@@ -26,6 +26,24 @@ pub(crate) fn error(endpoint: &str, error: &lapin::Error) -> Error {
         }
         _ => native(endpoint, true, error.clone()),
     }
+}
+
+/// As [`error`], for datagrams that were under way with one that the broker refuses: they were lost with their channel.
+pub(crate) fn of_neighbours(endpoint: &str, cause: &lapin::Error) -> Error {
+    match error(endpoint, cause) {
+        Error::Rejected { reason, .. } => {
+            let reason = format!("the broker ended the channel for another datagram: {reason}");
+            Error::disconnected(endpoint, reason)
+        }
+        other => other,
+    }
+}
+
+/// The most that the broker takes in one body, where it ended the channel for more.
+pub(crate) fn largest(cause: &lapin::Error) -> Option<usize> {
+    let ErrorKind::ProtocolError(error) = cause.kind() else { return None };
+    let (_, limit) = error.get_message().as_str().split_once("larger than configured max size ")?;
+    limit.trim().parse().ok()
 }
 
 /// The broker does not answer in time.

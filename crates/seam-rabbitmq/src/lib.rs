@@ -53,6 +53,7 @@ mod outbox;
 mod prefetch;
 mod publish;
 mod publisher;
+mod quiet;
 mod replies;
 mod returns;
 mod tls;

@@ -25,6 +25,8 @@ pub(crate) struct Native {
     pub(crate) number: u64,
     /// Whether the broker takes nothing now.
     pub(crate) blocked: watch::Sender<bool>,
+    /// Once it stands no more.
+    pub(crate) ended: CancellationToken,
     name: String,
 }
 
@@ -77,7 +79,7 @@ impl Native {
         channel.map_err(late)?.map_err(|error| failure::error(&self.name, &error))
     }
 
-    fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.connection.status().connected()
     }
 
@@ -189,13 +191,16 @@ impl Keeper {
                         connection: dialled.connection,
                         socket: dialled.socket,
                         number: self.number,
+                        ended: CancellationToken::new(),
                         name: self.dialler.name.clone(),
                     });
                     if std::mem::take(&mut is_lost) {
                         self.standing.back();
                     }
                     failures = 0;
-                    self.watch(native).await
+                    let reason = self.watch(&native).await;
+                    native.ended.cancel();
+                    reason
                 }
                 Err(error) => Some(error),
             };
@@ -214,7 +219,7 @@ impl Keeper {
     }
 
     /// Hands a connection out while it stands; why it ended, or `None` where it is to end.
-    async fn watch(&self, native: Arc<Native>) -> Option<Error> {
+    async fn watch(&self, native: &Arc<Native>) -> Option<Error> {
         let mut events = native.connection.events_listener();
         if *native.blocked.borrow() {
             self.standing.events.emit(Event::Blocked { reason: "an alarm".to_owned() });
@@ -223,8 +228,8 @@ impl Keeper {
         let reason = loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(lapin::Event::ConnectionBlocked(reason)) => self.block(&native, Some(reason)),
-                    Some(lapin::Event::ConnectionUnblocked) => self.block(&native, None),
+                    Some(lapin::Event::ConnectionBlocked(reason)) => self.block(native, Some(reason)),
+                    Some(lapin::Event::ConnectionUnblocked) => self.block(native, None),
                     Some(lapin::Event::Error(error)) if !native.is_up() => {
                         break failure::error(&self.dialler.name, &error);
                     }

@@ -124,6 +124,12 @@ impl Outbox {
         self.open == 0
     }
 
+    /// How many bytes the payload of a datagram has, which is still here.
+    pub(crate) fn payload(&mut self, number: u64) -> usize {
+        let datagram = self.body(number).and_then(|body| body.datagram.as_ref());
+        datagram.and_then(Datagram::payload).map_or(0, <[u8]>::len)
+    }
+
     /// Notes what the broker answers for a datagram.
     pub(crate) fn report(
         &mut self,

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::FuturesUnordered;
@@ -16,6 +17,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::consuming::next;
 use crate::failure;
 use crate::line::{Line, Native, PATIENCE, pause};
 use crate::mapping;
@@ -86,6 +88,15 @@ pub(crate) trait Source: Send + Sync + 'static {
     /// Everything that was not is refused.
     fn refused(&self, error: &Error);
 
+    /// How long it waits at most for what becomes of an order, before it is asked for [`Source::overdue`]. By default as
+    /// long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Sees to orders of which nothing was heard for too long.
+    fn overdue(&self) {}
+
     /// What came to the consumer of [`Source::equip`].
     fn came(&self, delivery: lapin::message::Delivery) {
         drop(delivery);
@@ -108,16 +119,17 @@ pub(crate) async fn publish(
         source.begin().await;
         while let Some(native) = line.up().await {
             let began = tokio::time::Instant::now();
-            let error = match prepared(&*source, &native, &name).await {
+            match prepared(&*source, &native, &name).await {
                 Ok((channel, consumer)) => {
                     let publishing = Publishing { source: &*source, native: &native, name: &name };
-                    publishing.run(channel, consumer).await
+                    source.lost(&publishing.run(channel, consumer).await);
                 }
-                Err(error) => error,
-            };
-            source.lost(&error);
-            if !error.is_retryable() {
-                source.refused(&error);
+                Err(error) => {
+                    source.lost(&error);
+                    if !error.is_retryable() {
+                        source.refused(&error);
+                    }
+                }
             }
             line.suspect();
             failures = if began.elapsed() > PATIENCE { 1 } else { failures + 1 };
@@ -163,6 +175,10 @@ impl Publishing<'_> {
         let (mut judge, glance) = (Judge::default(), Glance::default());
         let mut blocked = self.native.blocked.subscribe();
         loop {
+            // What is taken after it ended would come back in doubt, for nothing.
+            if flights.is_empty() && !(channel.status().connected() && self.native.is_up()) {
+                return Error::disconnected(self.name, "the channel ended");
+            }
             if !*blocked.borrow_and_update() {
                 self.source.precede(self.native).await;
                 flights.extend(
@@ -191,17 +207,19 @@ impl Publishing<'_> {
                     None => return Error::disconnected(self.name, "the broker cancelled the replies"),
                 },
                 () = self.source.work().notified() => None,
-                changed = blocked.changed() => match changed {
-                    Ok(()) => None,
-                    Err(_) => return Error::disconnected(self.name, "the connection ended"),
-                },
+                () = after(self.source.patience()), if !flights.is_empty() => {
+                    self.source.overdue();
+                    None
+                }
+                _ = blocked.changed() => None,
+                () = self.native.ended.cancelled() => {
+                    self.collect(flights, judge).await;
+                    return Error::disconnected(self.name, "the connection ended");
+                }
             };
             if let Some(error) = lost {
                 self.collect(flights, judge).await;
-                return failure::error(self.name, &error);
-            }
-            if !channel.status().connected() && flights.is_empty() {
-                return Error::disconnected(self.name, "the channel ended");
+                return failure::of_neighbours(self.name, &error);
             }
         }
     }
@@ -233,6 +251,14 @@ async fn fly(channel: Arc<Channel>, order: Order) -> (u64, lapin::Result<Confirm
         channel.basic_publish(exchange, routing_key, options, body.bytes(), properties).await?.await
     };
     (number, flying.await)
+}
+
+/// Ready after so long, if ever.
+async fn after(patience: Option<Duration>) {
+    match patience {
+        Some(patience) => sleep(patience).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Takes what is ready, and does not wait.
@@ -276,18 +302,8 @@ impl Glance {
     }
 }
 
-/// The next delivery of a consumer, if there is one.
-async fn next(
-    consumer: &mut Option<lapin::Consumer>,
-) -> Option<lapin::Result<lapin::message::Delivery>> {
-    match consumer {
-        Some(consumer) => consumer.next().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// How long the last confirms of a channel that ended are waited for.
-const LAST_CONFIRMS: std::time::Duration = std::time::Duration::from_secs(1);
+const LAST_CONFIRMS: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! The way out of a connection: admits while there is credit, and hands what was admitted to the task that publishes.
 
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub(crate) struct Publisher {
     work: Notify,
     /// Rings when everything is answered.
     idle: Notify,
+    /// Whether something was returned, so that the queue may be gone.
+    is_stale: AtomicBool,
 }
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ impl Publisher {
             room: Notify::new(),
             work: Notify::new(),
             idle: Notify::new(),
+            is_stale: AtomicBool::new(false),
         })
     }
 
@@ -215,7 +219,8 @@ impl Publisher {
         Ok(Order { number, exchange, routing_key, mandatory, properties, body: Body::Of(datagram) })
     }
 
-    fn answer(&self, landing: Landing) -> Result<(), (Fate, Error)> {
+    /// What became of a datagram whose payload has so many bytes.
+    fn answer(&self, landing: Landing, size: usize) -> Result<(), (Fate, Error)> {
         let name = &self.parts.name;
         match landing {
             Landing::Stored => Ok(()),
@@ -224,7 +229,13 @@ impl Publisher {
                 Err((Fate::NotSent, Error::Unroutable { endpoint: name.clone(), reason }))
             }
             Landing::Refused => Err((Fate::MaybeSent, failure::refused(name))),
-            Landing::Lost(error) => Err((Fate::MaybeSent, failure::error(name, &error))),
+            Landing::Lost(error) => match failure::largest(&error).filter(|limit| size > *limit) {
+                Some(limit) => {
+                    let what = "payload for this broker (`max_message_size`, bytes)";
+                    Err((Fate::NotSent, Error::TooLarge { what, size, limit }))
+                }
+                None => Err((Fate::MaybeSent, failure::of_neighbours(name, &error))),
+            },
         }
     }
 }
@@ -233,6 +244,13 @@ impl Publisher {
 impl Source for Publisher {
     async fn prepare(&self, native: &Native) -> Result<()> {
         self.parts.topology.for_sending(native).await
+    }
+
+    async fn precede(&self, native: &Native) {
+        if self.is_stale.swap(false, Ordering::Relaxed) {
+            // If it cannot be made, the next one comes back as this one did.
+            drop(self.parts.topology.for_sending(native).await);
+        }
     }
 
     async fn equip(&self, channel: &Channel) -> lapin::Result<Option<Consumer>> {
@@ -268,7 +286,11 @@ impl Source for Publisher {
     fn landed(&self, landed: Vec<(u64, Landing)>) {
         self.change(|state, told| {
             for (number, landing) in landed {
-                state.outbox.report(number, self.answer(landing), told);
+                if matches!(landing, Landing::Returned(_)) {
+                    self.is_stale.store(true, Ordering::Relaxed);
+                }
+                let size = state.outbox.payload(number);
+                state.outbox.report(number, self.answer(landing, size), told);
             }
         });
     }

@@ -17,12 +17,69 @@ use crate::mapping;
 /// What a requester consumes, and names as the address for replies. The broker puts the real address in its place.
 pub(crate) const PSEUDO_QUEUE: &str = "amq.rabbitmq.reply-to";
 
-/// The address of a requester, if it is one that RabbitMQ made.
+/// The address of a requester, if it is one that RabbitMQ made: the number of a process, and a key.
+///
+/// Whoever asks writes it, so it is looked at closely: RabbitMQ 3 ends the connection of whoever names a process that
+/// cannot be one.
 pub(crate) fn address(reply_to: &[u8]) -> Option<ShortString> {
     let text = std::str::from_utf8(reply_to).ok()?;
     let token = text.strip_prefix(PSEUDO_QUEUE)?.strip_prefix('.')?;
-    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_token { ShortString::try_new(text).ok() } else { None }
+    let (process, key) = token.split_once('.')?;
+    let is_key = !key.is_empty() && key.bytes().all(is_base64);
+    match is_key && is_process(&base64(process)?) {
+        true => ShortString::try_new(text).ok(),
+        false => None,
+    }
+}
+
+/// Whether these are a process in Erlang's external format: its node, an atom, and numbers.
+fn is_process(term: &[u8]) -> bool {
+    let (numbers, atom) = match term {
+        [131, 88, atom @ ..] => (12, atom),
+        [131, 103, atom @ ..] => (9, atom),
+        _ => return false,
+    };
+    let (length, rest) = match atom {
+        [100 | 118, high, low, rest @ ..] => (u16::from_be_bytes([*high, *low]), rest),
+        [115 | 119, length, rest @ ..] => (u16::from(*length), rest),
+        _ => return false,
+    };
+    let length = usize::from(length);
+    let Some(node) = rest.get(..length) else { return false };
+    let is_node = (1..=255).contains(&length) && node.is_ascii();
+    is_node && rest.len() == length + numbers
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
+}
+
+/// The bytes of padded base64.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let digits = text.trim_end_matches('=');
+    if text.len() - digits.len() > 2 {
+        return None;
+    }
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        (bits, held) = (bits << 6 | u32::from(value), held + 6);
+        if held >= 8 {
+            held -= 8;
+            bytes.push(u8::try_from(bits >> held & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
 }
 
 /// Writes the number of a request as text, so that whoever replies in AMQP's own terms can repeat it.
@@ -156,17 +213,55 @@ mod tests {
         }
     }
 
+    /// Those of 3.10 and of 4.0.
+    const MADE: [&str; 2] = [THREE, FOUR];
+    const THREE: &str = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1MDU2OTMxNgAAIwgAAAAAaw001A==.k8eDekabdQwsBArTkvpBDw==";
+    const FOUR: &str = "amq.rabbitmq.reply-to.g1h2AA5yZXBseUA1MDU2OTMxNgAAA2QAAAAAaw06KQ==.yJKvGW+l03yw1i2AAKwvJw==";
+
     #[test]
-    fn only_addresses_that_the_broker_made_are_addresses() {
-        assert!(address(b"amq.rabbitmq.reply-to.g1h2AA==.x/y").is_some());
+    fn an_address_that_the_broker_made_is_one() {
+        for made in MADE {
+            assert_eq!(address(made.as_bytes()).unwrap().as_str(), made);
+        }
+    }
+
+    #[test]
+    fn what_the_broker_never_made_is_no_address() {
         for other in [
             "orders",
             "amq.rabbitmq.reply-to",
             "amq.rabbitmq.reply-to.",
             "amq.rabbitmq.reply-to.a b",
+            "amq.rabbitmq.reply-to.g1h2AA==.x",
+            "amq.rabbitmq.reply-to.g1h2AA=.x",
+            "amq.rabbitmq.reply-to.\u{e4}.x",
         ] {
             assert!(address(other.as_bytes()).is_none(), "{other}");
         }
-        assert!(address(format!("amq.rabbitmq.reply-to.{}", "x".repeat(255)).as_bytes()).is_none());
+        for made in MADE {
+            // Whatever is missing or too much, and wherever.
+            for length in 0..made.len() - 1 {
+                let (cut, _) = made.split_at(length);
+                let is_key_only = made.rfind('.').is_some_and(|key| length > key + 1);
+                assert_eq!(address(cut.as_bytes()).is_some(), is_key_only, "{cut}");
+            }
+            let (process, key) = made.rsplit_once('.').unwrap();
+            assert!(address(format!("{process}AAAA.{key}").as_bytes()).is_none());
+            let long = format!("{made}{}", "A".repeat(255));
+            assert!(address(long.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn base64_is_read_as_it_is_written() {
+        for (text, bytes) in
+            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob")]
+        {
+            assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()));
+        }
+        assert_eq!(base64("+/+/").unwrap(), [0xfb, 0xff, 0xbf]);
+        for wrong in ["Z", "Zg", "Zg=", "Z===", "Z!==", "=Zg="] {
+            assert_eq!(base64(wrong), None, "{wrong}");
+        }
     }
 }

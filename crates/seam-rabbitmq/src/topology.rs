@@ -11,7 +11,7 @@ use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{Channel, ErrorKind};
 use seam_core::{Error, Result};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::config::{Config, Group};
 use crate::failure::{self, Difference};
@@ -105,16 +105,16 @@ impl Topology {
                 .exchange_declare(exchange.clone(), kind.clone(), options, FieldTable::default())
                 .await
         };
-        let mut denied = None;
+        let mut is_denied = false;
         if self.config.declare {
             match self.ask(native, |channel| declare(channel, false)).await? {
                 Ok(()) => return Ok(()),
-                Err(error) if is_denied(&error) => denied = Some(error),
+                Err(error) if is_refused(&error) => is_denied = true,
                 Err(error) => return Err(self.failure(&error)),
             }
         }
         let found = self.ask(native, |channel| declare(channel, true)).await?;
-        found.map_err(|error| self.absent(denied, &error))
+        found.map_err(|error| self.absent(is_denied, &error))
     }
 
     /// Declares a queue, or finds one that differs in nothing that counts here.
@@ -130,15 +130,15 @@ impl Topology {
                 channel.queue_declare(queue.clone(), options, arguments).await
             }
         };
-        let mut denied = None;
+        let mut is_denied = false;
         for _ in 0..MOST_DIFFERENCES {
             if !self.config.declare && !options.exclusive {
                 break;
             }
             let asked = self.ask(native, declare(options, arguments.clone())).await?;
             let Err(error) = asked else { return Ok(()) };
-            if is_denied(&error) {
-                denied = Some(error);
+            if is_refused(&error) {
+                is_denied = true;
                 break;
             }
             let Some(difference) = difference(&error) else { return Err(self.failure(&error)) };
@@ -146,14 +146,19 @@ impl Topology {
         }
         let options = QueueDeclareOptions { passive: true, ..options };
         let found = self.ask(native, declare(options, FieldTable::default())).await?;
-        found.map(drop).map_err(|error| self.absent(denied, &error))
+        found.map(drop).map_err(|error| self.absent(is_denied, &error))
     }
 
-    /// Why something that may not be declared was not found: what counts is that it could not be made.
-    fn absent(&self, denied: Option<lapin::Error>, error: &lapin::Error) -> Error {
-        match (self.failure(error), denied) {
-            (Error::NotFound { .. }, Some(denied)) => self.failure(&denied),
-            (error, _) => error,
+    /// Why something was not found that was looked for: what counts is that it could not be made.
+    fn absent(&self, is_denied: bool, error: &lapin::Error) -> Error {
+        match self.failure(error) {
+            Error::NotFound { what, .. } if is_denied => Error::Denied {
+                endpoint: self.name.clone(),
+                reason: format!(
+                    "{what} does not exist, and the user may not configure it; see `rabbitmqctl set_permissions`"
+                ),
+            },
+            other => other,
         }
     }
 
@@ -182,17 +187,25 @@ impl Topology {
         queue: &ShortString,
         step: Duration,
     ) -> Result<()> {
-        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let is_private = matches!(self.config.group, Group::Private(_));
+        let options = QueueDeclareOptions {
+            durable: !is_private,
+            exclusive: is_private,
+            ..QueueDeclareOptions::default()
+        };
         let millis = i64::try_from(step.as_millis()).unwrap_or(i64::MAX);
         let text = |text: &str| AMQPValue::LongString(text.into());
         let mut arguments = FieldTable::default();
-        arguments.insert("x-queue-type".into(), text("quorum"));
         arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(millis));
         arguments.insert("x-dead-letter-exchange".into(), text(""));
         arguments.insert("x-dead-letter-routing-key".into(), text(queue.as_str()));
-        // So that what waits is not lost on its way back either.
-        arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-        arguments.insert("x-overflow".into(), text("reject-publish"));
+        // What waits for a private queue goes with the connection, as that does.
+        if !is_private {
+            arguments.insert("x-queue-type".into(), text("quorum"));
+            // So that what waits is not lost on its way back either.
+            arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+            arguments.insert("x-overflow".into(), text("reject-publish"));
+        }
         self.ensure_queue(native, &step_queue(queue, step), options, arguments).await
     }
 
@@ -203,8 +216,18 @@ impl Topology {
     /// Those of the connection, and [`Error::Denied`].
     pub(crate) async fn remove(&self, native: &Native) -> Result<()> {
         let Group::Queue(queue) = &self.config.group else { return Ok(()) };
-        let steps = STEPS.iter().map(|step| step_queue(queue, *step));
-        for name in steps.chain([queue.clone()]) {
+        let mut names = Vec::new();
+        for step in STEPS {
+            let name = step_queue(queue, step);
+            if self.is_there(native, &name).await? {
+                names.push(name);
+            }
+        }
+        if !names.is_empty() {
+            sleep(SETTLING).await;
+        }
+        names.push(queue.clone());
+        for name in names {
             let deleted = self.ask(native, |channel| async move {
                 channel.queue_delete(name, QueueDeleteOptions::default()).await
             });
@@ -214,6 +237,18 @@ impl Topology {
             }
         }
         Ok(())
+    }
+
+    async fn is_there(&self, native: &Native, queue: &ShortString) -> Result<bool> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let found = self.ask(native, |channel| async move {
+            channel.queue_declare(queue.clone(), options, FieldTable::default()).await
+        });
+        match found.await?.map_err(|error| self.failure(&error)) {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks the broker on a channel that is thrown away, since a refusal ends it.
@@ -258,6 +293,12 @@ pub(crate) fn step_queue(queue: &ShortString, step: Duration) -> ShortString {
     format!("{queue}.delay.{span}").into()
 }
 
+/// How long the queue of a step is left alone before it is deleted.
+///
+/// One that is deleted before its worker for dead letters has begun crashes that worker. RabbitMQ 3.10 bears one such crash
+/// in five seconds; at the next it forwards no dead letters any more, of no queue, until it is started again.
+const SETTLING: Duration = Duration::from_secs(1);
+
 const DELIVERY_LIMIT: &str = "x-delivery-limit";
 
 /// How often a declaration is tried that differs from what is there in arguments that do not count here.
@@ -281,7 +322,7 @@ fn difference(error: &lapin::Error) -> Option<Difference> {
     }
 }
 
-fn is_denied(error: &lapin::Error) -> bool {
+fn is_refused(error: &lapin::Error) -> bool {
     match error.kind() {
         ErrorKind::ProtocolError(error) => {
             *error.kind() == AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)

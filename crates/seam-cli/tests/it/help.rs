@@ -6,13 +6,14 @@ use crate::process::run;
 fn each_command_has_help_with_examples_and_exit_codes() {
     let said = run(&["--help"], b"");
     assert_eq!((said.code, said.complaint.as_str()), (Some(0), ""));
-    for command in ["send", "receive", "request", "serve", "caps", "transports", "remove"] {
+    for command in ["send", "receive", "request", "serve", "bridge", "caps", "transports", "remove"]
+    {
         assert!(said.output.contains(&format!("\n  {command} ")), "{}", said.output);
         let help = run(&[command, "--help"], b"");
         assert_eq!((help.code, help.complaint.as_str()), (Some(0), ""));
         assert!(help.output.contains("Usage: seam"), "{}", help.output);
     }
-    for command in ["send", "receive", "request", "serve"] {
+    for command in ["send", "receive", "request", "serve", "bridge"] {
         let help = run(&["help", command], b"").output;
         assert!(help.contains("Example") && help.contains(&format!("seam {command} ")), "{help}");
     }

@@ -5,6 +5,7 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod bridging;
 mod describing;
 mod help;
 mod losing;

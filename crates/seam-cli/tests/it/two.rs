@@ -15,7 +15,7 @@ pub(crate) struct Pair {
 
 impl Pair {
     /// An address of TCP at a port that is free now, and that the operating system gives to no connection by itself.
-    fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let from = u16::try_from(std::process::id() % 8_000).unwrap();
         let uri = loop {

@@ -5,5 +5,9 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod behaviour;
 mod conformance;
+mod foreign;
+mod refusals;
+mod secure;
 mod stage;

@@ -103,19 +103,32 @@ async fn lossless_pairs() {
     walk(&local(), &[0, 1, 0], Scale::of_environment().pick(1_500, 10_000)).await;
 }
 
-#[cfg(feature = "kafka")]
+/// With every broker whose client was compiled in.
+#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 #[tokio::test]
-#[ignore = "needs a broker: integration-tests/brokers run kafka -- cargo test -p integration-tests --features kafka -- --include-ignored"]
-async fn lossless_pairs_with_kafka() {
-    let broker = std::env::var("SEAM_TEST_KAFKA_URL").expect(
-        "SEAM_TEST_KAFKA_URL is not set: start cargo by `integration-tests/brokers run kafka --`",
-    );
+#[ignore = "needs brokers: integration-tests/brokers run kafka rabbitmq -- cargo test --workspace --all-features -- --include-ignored"]
+async fn lossless_pairs_with_brokers() {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
-    let kafka = format!("kafka://{broker}/pairs-{now:x}?partitions=1");
-    let mut uris = local();
-    uris.push(kafka.clone());
-    // Each of the three follows each other one once; so both chains of three, back to where they began.
-    let count = Scale::of_environment().pick(500, 10_000);
-    walk(&uris, &[0, 1, 2, 0, 2, 1, 0], count).await;
-    seam::registry().remove(kafka.as_str()).await.unwrap();
+    let of = |variable: &str| {
+        std::env::var(variable).unwrap_or_else(|_| {
+            panic!("{variable} is not set: start cargo by `integration-tests/brokers run --`")
+        })
+    };
+    let brokers: Vec<String> = [
+        #[cfg(feature = "kafka")]
+        format!("kafka://{}/pairs-{now:x}?partitions=1", of("SEAM_TEST_KAFKA_URL")),
+        #[cfg(feature = "rabbitmq")]
+        format!("{}?address=pairs-{now:x}", of("SEAM_TEST_RABBITMQ_URL")),
+    ]
+    .into();
+    let uris: Vec<_> = local().into_iter().chain(brokers.iter().cloned()).collect();
+    // Each follows each other one once, back to where it began.
+    let all: &[usize] = match uris.len() {
+        3 => &[0, 1, 2, 0, 2, 1, 0],
+        _ => &[0, 1, 2, 3, 0, 2, 1, 3, 2, 0, 3, 1, 0],
+    };
+    walk(&uris, all, Scale::of_environment().pick(500, 10_000)).await;
+    for uri in brokers {
+        seam::registry().remove(uri.as_str()).await.unwrap();
+    }
 }

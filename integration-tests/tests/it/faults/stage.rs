@@ -131,6 +131,9 @@ pub(super) struct Heard {
     pub(super) disconnected: Vec<Instant>,
     /// When it was connected again, each time.
     pub(super) connected: Vec<Instant>,
+    /// When the other side accepted nothing, each time, and when it did again.
+    pub(super) blocked: Vec<Instant>,
+    pub(super) unblocked: Vec<Instant>,
     /// Datagrams unsettled in the sessions that it lost.
     pub(super) lost: Vec<u64>,
     pub(super) done: Option<Summary>,
@@ -145,6 +148,8 @@ async fn listen(mut voice: Voice, heard: watch::Sender<Heard>) {
             Said::At(messages) => heard.at = messages,
             Said::Disconnected => heard.disconnected.push(Instant::now()),
             Said::Connected => heard.connected.push(Instant::now()),
+            Said::Blocked => heard.blocked.push(Instant::now()),
+            Said::Unblocked => heard.unblocked.push(Instant::now()),
             Said::SessionLost { unsettled, .. } => heard.lost.push(unsettled),
             Said::Done(summary) => heard.done = Some(summary),
         });

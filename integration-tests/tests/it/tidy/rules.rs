@@ -18,12 +18,13 @@ const TOP: [&str; 3] = ["seam-cli", "seam-examples", "integration-tests"];
 
 /// Runtimes, sockets and native clients: a crate of one of these names, or of one that goes on
 /// with a dash.
-const IMPURE: [&str; 30] = [
+const IMPURE: [&str; 31] = [
     "amqprs",
     "async-executor",
     "async-io",
     "async-nats",
     "async-net",
+    "async-rs",
     "async-std",
     "aws",
     "compio",

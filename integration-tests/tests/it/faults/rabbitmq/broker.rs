@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use lapin::options::{ExchangeDeleteOptions, QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ConnectionProperties};
 
 use super::super::own::{Own, Place};
@@ -17,7 +17,7 @@ static IS_SET: AtomicBool = AtomicBool::new(false);
 /// The broker, for as long as this test has it.
 pub(super) struct Broker {
     own: Own,
-    /// Somebody's else client.
+    /// Somebody else's client.
     pub(super) foreign: Foreign,
 }
 
@@ -123,6 +123,19 @@ impl Foreign {
         let channel = self.channel().await;
         let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
         declared.await.unwrap().message_count().into()
+    }
+
+    pub(super) async fn declare_quorum(&self, queue: &str) {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        let channel = self.channel().await;
+        channel.queue_declare(queue.into(), options, arguments).await.unwrap();
+    }
+
+    pub(super) async fn delete_exchange(&self, exchange: &str) {
+        let options = ExchangeDeleteOptions::default();
+        self.channel().await.exchange_delete(exchange.into(), options).await.unwrap();
     }
 
     pub(super) async fn delete(&self, queue: &str) {

@@ -1,0 +1,266 @@
+//! What only RabbitMQ has.
+
+use std::time::{Duration, Instant};
+
+use lapin::BasicProperties;
+use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use seam_core::{Datagram, Event, Receiver, Timestamp};
+
+use crate::stage::*;
+
+async fn receiver(uri: &str) -> Receiver {
+    soon(registry().receiver(uri)).await.unwrap()
+}
+
+/// A time so far from now.
+fn from_now(after: Duration) -> Timestamp {
+    let wall = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() + after;
+    Timestamp::from_millis(i64::try_from(wall.as_millis()).unwrap()).unwrap()
+}
+
+async fn delete_exchange(exchange: &str) {
+    let (_connection, channel) = raw().await;
+    soon(channel.exchange_delete(exchange.into(), Default::default())).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_field_of_each_datagram_is_its_routing_key() {
+    for field in ["kind", "key"] {
+        let exchange = address("routed");
+        let uri = |address: &str, more: &str| uri(address, &format!("exchange={exchange}{more}"));
+        let (apples, pears) = (address("apples"), address("pears"));
+        let mut fruit = [receiver(&uri(&apples, "")).await, receiver(&uri(&pears, "")).await];
+        // Senders have an address too, which is no routing key here.
+        let all = uri(&address("all"), &format!("&routing_key={field}"));
+        let sender = soon(registry().sender(all.as_str())).await.unwrap();
+        for (receiver, name) in fruit.iter_mut().zip([&apples, &pears]) {
+            let datagram = match field {
+                "kind" => Datagram::new("12").with_kind(name.as_str()),
+                _ => Datagram::new("12").with_key(name.clone()),
+            };
+            soon(sender.send(datagram.clone())).await.unwrap();
+            let delivery = next(receiver).await;
+            assert_eq!(delivery.datagram(), &datagram);
+            let native = &delivery.note().native;
+            assert!(native.contains(&("routing_key".into(), name.as_str().into())), "{native:?}");
+            delivery.ack().unwrap();
+        }
+        let error = soon(sender.send(Datagram::new("none"))).await.unwrap_err();
+        line(error.error().clone());
+        assert!(matches!(error.error(), seam_core::Error::Invalid { .. }), "{error}");
+        drop(fruit);
+        remove(&uri(&apples, "")).await;
+        remove(&uri(&pears, "")).await;
+        delete_exchange(&exchange).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn an_endpoint_publishes_and_consumes_on_connections_of_their_own() {
+    let client = address("till");
+    let uri = uri(&address("two"), &format!("client_id={client}"));
+    let server = soon(registry().server(uri.as_str())).await.unwrap();
+    let mut receiver = soon(server.receiver()).await.unwrap();
+    let sender = soon(server.sender()).await.unwrap();
+    soon(sender.send(Datagram::new("12 apples"))).await.unwrap();
+    next(&mut receiver).await.ack().unwrap();
+    let listed = ctl(&["list_connections", "client_properties"]).await;
+    for purpose in ["publish", "consume"] {
+        let name = format!("{client} {purpose}");
+        assert_eq!(listed.matches(&name).count(), 1, "{name} in {listed}");
+    }
+    drop(soon(server.drain(PATIENCE)).await.unwrap());
+    let gone =
+        async { while ctl(&["list_connections", "client_properties"]).await.contains(&client) {} };
+    soon(gone).await;
+    remove(&uri).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_delayed_retry_keeps_what_a_foreign_program_wrote_and_counts() {
+    for kind in ["quorum", "classic"] {
+        let address = address("again");
+        let uri = uri(&address, &format!("queue_type={kind}"));
+        let mut receiver = receiver(&uri).await;
+        let (_connection, channel) = raw().await;
+        let properties = BasicProperties::default()
+            .with_app_id("shop".into())
+            .with_cluster_id("eu".into())
+            .with_message_id("m-1".into())
+            .with_priority(3)
+            .with_delivery_mode(1)
+            .with_headers(table(&[("x-mine", long("kept"))]));
+        let options = BasicPublishOptions::default();
+        let (to, body) = (address.as_str().into(), b"12 apples");
+        soon(channel.basic_publish("".into(), to, options, body, properties)).await.unwrap();
+        let first = next(&mut receiver).await;
+        let sent = first.datagram().clone();
+        assert_eq!(first.note().attempt, 1);
+        let natives = first.note().native.clone();
+        let began = Instant::now();
+        first.retry(Duration::from_millis(300)).unwrap();
+        for attempt in 2..4 {
+            let again = next(&mut receiver).await;
+            assert_eq!(again.datagram(), &sent);
+            assert_eq!(again.note().attempt, attempt, "{kind}");
+            let kept = natives.iter().all(|native| again.note().native.contains(native));
+            assert!(kept, "{:?}", again.note().native);
+            if attempt == 2 {
+                assert!(began.elapsed() >= Duration::from_millis(300));
+                again.retry(Duration::ZERO).unwrap();
+            } else {
+                again.ack().unwrap();
+            }
+        }
+        soon(receiver.settled()).await.unwrap();
+        assert!(exists(&format!("{address}.delay.1s")).await);
+        drop(receiver);
+        remove(&uri).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn what_is_due_later_waits_on_the_broker_and_comes_in_time() {
+    let address = address("later");
+    let uri = uri(&address, "");
+    let mut receiver = receiver(&uri).await;
+    let (after, began) = (Duration::from_millis(2_700), Instant::now());
+    let later = Datagram::new("later").with_deliver_at(from_now(after));
+    send(&uri, later.clone()).await;
+    send(&uri, Datagram::new("now")).await;
+    let now = next(&mut receiver).await;
+    assert_eq!(now.datagram(), &Datagram::new("now"));
+    now.ack().unwrap();
+    let delivery = next(&mut receiver).await;
+    let took = began.elapsed();
+    assert_eq!(delivery.datagram(), &later);
+    assert!(took >= after - Duration::from_millis(20), "{took:?}");
+    assert!(took < after + Duration::from_secs(2), "{took:?}");
+    assert_eq!(delivery.note().attempt, 1, "waiting is no attempt");
+    delivery.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    assert!(exists(&format!("{address}.delay.1s")).await);
+    drop(receiver);
+    remove(&uri).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn with_order_one_receiver_gets_all_and_the_next_goes_on() {
+    let uri = uri(&address("ordered"), "order=key");
+    let mut one = receiver(&uri).await;
+    let mut two = receiver(&uri).await;
+    let sender = soon(registry().sender(uri.as_str())).await.unwrap();
+    for number in 0..20 {
+        soon(sender.send(Datagram::new(format!("{number}")).with_key("k"))).await.unwrap();
+    }
+    for number in 0..10 {
+        let delivery = next(&mut one).await;
+        assert_eq!(delivery.datagram().payload(), Some(format!("{number}").as_bytes()));
+        delivery.ack().unwrap();
+    }
+    soon(one.settled()).await.unwrap();
+    let waiting = tokio::time::timeout(Duration::ZERO, two.next()).await;
+    assert!(waiting.is_err(), "the other one has its turn later");
+    drop(one);
+    for number in 10..20 {
+        let delivery = next(&mut two).await;
+        assert_eq!(delivery.datagram().payload(), Some(format!("{number}").as_bytes()));
+        delivery.ack().unwrap();
+    }
+    soon(two.settled()).await.unwrap();
+    drop(two);
+    remove(&uri).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_private_queue_goes_with_its_receiver() {
+    let (address, exchange) = (address("seen"), address("events"));
+    let uri = uri(&address, &format!("exchange={exchange}"));
+    let private = format!("{uri}&private");
+    let server = soon(registry().server(private.as_str())).await.unwrap();
+    let mut receiver = soon(server.receiver()).await.unwrap();
+    send(&uri, Datagram::new("12 apples")).await;
+    next(&mut receiver).await.retry(Duration::from_millis(300)).unwrap();
+    let again = next(&mut receiver).await;
+    assert_eq!((again.datagram(), again.note().attempt), (&Datagram::new("12 apples"), 2));
+    again.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    // Its queue, and that in which the retry waited.
+    let stem = format!("{address}.private");
+    let listed = ctl(&["list_queues", "name", "exclusive"]).await;
+    let queues: Vec<_> = listed.lines().filter(|line| line.starts_with(&stem)).collect();
+    assert!(queues.len() == 2 && queues.iter().all(|line| line.ends_with("true")), "{listed}");
+    drop(receiver);
+    drop(soon(server.drain(PATIENCE)).await.unwrap());
+    let gone = async { while ctl(&["list_queues", "name"]).await.contains(&stem) {} };
+    soon(gone).await;
+    delete_exchange(&exchange).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn remove_takes_the_queue_and_those_of_its_steps() {
+    let address = address("removed");
+    let uri = uri(&address, "");
+    let mut receiver = receiver(&uri).await;
+    send(&uri, Datagram::new("12 apples")).await;
+    next(&mut receiver).await.retry(Duration::from_millis(1_500)).unwrap();
+    soon(receiver.settled()).await.unwrap();
+    let step = format!("{address}.delay.5s");
+    assert!(exists(&address).await && exists(&step).await);
+    drop(receiver);
+    remove(&uri).await;
+    assert!(!exists(&address).await && !exists(&step).await);
+    remove(&uri).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_queue_that_is_deleted_is_declared_again_and_consumed() {
+    let address = address("deleted");
+    let uri = uri(&address, "");
+    let server = soon(registry().server(uri.as_str())).await.unwrap();
+    let mut receiver = soon(server.receiver()).await.unwrap();
+    send(&uri, Datagram::new("before")).await;
+    let held = next(&mut receiver).await;
+    let (_connection, channel) = raw().await;
+    delete(&channel, &address).await;
+    let told = async {
+        while !matches!(server.next_event().await, Some(Event::LeaseLost { count: 1 })) {}
+    };
+    soon(told).await;
+    assert!(held.ack().is_err(), "it went with its queue");
+    send(&uri, Datagram::new("after")).await;
+    let delivery = next(&mut receiver).await;
+    assert_eq!(delivery.datagram(), &Datagram::new("after"));
+    delivery.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    drop(receiver);
+    remove(&uri).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_queue_that_is_deleted_under_a_sender_is_declared_again_after_one_is_returned() {
+    let address = address("deleted");
+    let uri = uri(&address, "");
+    let sender = soon(registry().sender(uri.as_str())).await.unwrap();
+    soon(sender.send(Datagram::new("before"))).await.unwrap();
+    let (_connection, channel) = raw().await;
+    delete(&channel, &address).await;
+    let error = soon(sender.send(Datagram::new("meanwhile"))).await.unwrap_err();
+    assert!(matches!(error.error(), seam_core::Error::Unroutable { .. }), "{error}");
+    assert!(error.error().is_retryable());
+    soon(sender.send(Datagram::new("after"))).await.unwrap();
+    let queue = QueueDeclareOptions { passive: true, ..Default::default() };
+    let declared = channel.queue_declare(address.as_str().into(), queue, FieldTable::default());
+    assert_eq!(soon(declared).await.unwrap().message_count(), 1);
+    remove(&uri).await;
+}
