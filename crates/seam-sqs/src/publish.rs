@@ -4,7 +4,7 @@
 //! On a standard queue nothing is sent twice once it may have arrived. A FIFO queue removes duplicates for five minutes,
 //! so there a call in doubt is repeated until shortly before that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,15 +123,14 @@ impl Sending {
 
     /// What SQS says of each message.
     fn answered(&mut self, left: &[Entry], answer: &SendMessageBatchOutput) -> Outcome {
-        let stored: HashMap<_, _> =
-            answer.successful().iter().map(|entry| (entry.id().to_owned(), ())).collect();
+        let stored: HashSet<_> = answer.successful().iter().map(|entry| entry.id()).collect();
         let failed: HashMap<_, _> =
-            answer.failed().iter().map(|entry| (entry.id().to_owned(), entry)).collect();
+            answer.failed().iter().map(|entry| (entry.id(), entry)).collect();
         let mut outcome = Outcome::default();
-        let is_stored = |at: usize| stored.contains_key(&at.to_string());
+        let is_stored = |at: usize| stored.contains(&*at.to_string());
         for (at, entry) in left.iter().enumerate() {
             let number = entry.number;
-            match failed.get(&at.to_string()) {
+            match failed.get(&*at.to_string()) {
                 None if is_stored(at) => outcome.answers.push((number, Ok(()))),
                 None => outcome.answers.push((number, Err((Fate::MaybeSent, self.silent())))),
                 Some(failed) => {

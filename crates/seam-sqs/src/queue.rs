@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::client::Clients;
 use crate::config::{Config, FIFO};
 use crate::failure::{self, Failure};
+use crate::replies;
 
 /// A queue that is there.
 #[derive(Clone, Debug)]
@@ -199,12 +200,13 @@ impl Queue {
             Err(failure) if failure.is_missing() => {}
             Err(failure) => return Err(failure.error),
         }
-        let prefix = crate::replies::prefix(&self.config.queue);
+        let prefix = replies::prefix(&self.config.queue);
         let listed = self.calls().list_queues().queue_name_prefix(prefix).send().await;
         // Who may not list queues has others to do it.
         let left = listed.map(|listed| listed.queue_urls.unwrap_or_default()).unwrap_or_default();
-        for url in left {
-            self.delete(&url).await?;
+        let name = |url: &String| url.rsplit('/').next().unwrap_or_default().to_owned();
+        for url in left.iter().filter(|url| replies::is_ours(&name(url), &self.config.queue)) {
+            self.delete(url).await?;
         }
         Ok(())
     }

@@ -53,11 +53,14 @@ pub(crate) fn reply_to(endpoint: &str, found: &Found, name: &str) -> Result<Stri
 pub(crate) fn url(reply_to: &[u8], queue: &str, found: &Found) -> Option<String> {
     let (owner, name) = std::str::from_utf8(reply_to).ok()?.rsplit_once(':')?;
     let (ours, _) = found.arn.as_deref()?.rsplit_once(':')?;
-    let instance = name.strip_prefix(&prefix(queue))?;
-    let is_instance =
-        instance.len() == INSTANCE && instance.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (place, _) = found.url.rsplit_once('/')?;
-    (owner == ours && is_instance).then(|| format!("{place}/{name}"))
+    (owner == ours && is_ours(name, queue)).then(|| format!("{place}/{name}"))
+}
+
+/// Whether this library made the queue `name` for replies to requests to `queue`.
+pub(crate) fn is_ours(name: &str, queue: &str) -> bool {
+    let instance = name.strip_prefix(&prefix(queue)).unwrap_or_default();
+    instance.len() == INSTANCE && instance.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -97,6 +100,16 @@ mod tests {
             "arn:aws:sqs:us-east-1:000000000000:others-replies-0123456789abcdef",
         ] {
             assert!(url(other.as_bytes(), "orders", &found()).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_queue_of_somebody_else_with_such_a_name_is_not_ours() {
+        assert!(is_ours(&name("orders", &instance()), "orders"));
+        for other in
+            ["orders", "orders-replies-", "orders-replies-archive", "orders-replies-of-2026-summer"]
+        {
+            assert!(!is_ours(other, "orders"), "{other}");
         }
     }
 

@@ -82,3 +82,21 @@ async fn a_fifo_queue_stores_an_id_once() {
     within("settling", receiver.settled()).await.unwrap();
     registry.remove(uri(&queue)).await.unwrap();
 }
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run sqs -- cargo test -p seam-sqs -- --include-ignored"]
+async fn removing_takes_what_a_crash_left_and_nothing_else() {
+    let (queue, raw) = (unique("swept"), raw());
+    registry().server(uri(&queue)).await.unwrap();
+    let left = format!("{queue}-replies-0123456789abcdef");
+    let archive = format!("{queue}-replies-archive");
+    for name in [&left, &archive] {
+        raw.create_queue().queue_name(name).send().await.unwrap();
+    }
+    registry().remove(uri(&queue)).await.unwrap();
+    for gone in [&queue, &left] {
+        assert!(raw.get_queue_url().queue_name(gone).send().await.is_err(), "{gone} is there");
+    }
+    queue_url(&raw, &archive).await;
+    registry().remove(uri(&archive)).await.unwrap();
+}
