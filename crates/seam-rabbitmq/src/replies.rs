@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use lapin::types::ShortString;
 use seam_core::driver::{Board, Harvester, Receiver, Settled};
@@ -26,7 +28,7 @@ pub(crate) fn address(reply_to: &[u8]) -> Option<ShortString> {
     let token = text.strip_prefix(PSEUDO_QUEUE)?.strip_prefix('.')?;
     let (process, key) = token.split_once('.')?;
     let is_key = !key.is_empty() && key.bytes().all(is_base64);
-    match is_key && is_process(&base64(process)?) {
+    match is_key && is_process(&BASE64.decode(process).ok()?) {
         true => ShortString::try_new(text).ok(),
         false => None,
     }
@@ -54,33 +56,11 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
-/// The bytes of padded base64.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let digits = text.trim_end_matches('=');
-    if text.len() - digits.len() > 2 {
-        return None;
-    }
-    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        (bits, held) = (bits << 6 | u32::from(value), held + 6);
-        if held >= 8 {
-            held -= 8;
-            bytes.push(u8::try_from(bits >> held & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
-}
+/// Padded, and not minded about bits that say nothing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
 /// Writes the number of a request as text, so that whoever replies in AMQP's own terms can repeat it.
 pub(crate) fn ask(request: &mut Datagram) {
@@ -249,19 +229,6 @@ mod tests {
             assert!(address(format!("{process}AAAA.{key}").as_bytes()).is_none());
             let long = format!("{made}{}", "A".repeat(255));
             assert!(address(long.as_bytes()).is_none());
-        }
-    }
-
-    #[test]
-    fn base64_is_read_as_it_is_written() {
-        for (text, bytes) in
-            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob")]
-        {
-            assert_eq!(base64(text).as_deref(), Some(bytes.as_bytes()));
-        }
-        assert_eq!(base64("+/+/").unwrap(), [0xfb, 0xff, 0xbf]);
-        for wrong in ["Z", "Zg", "Zg=", "Z===", "Z!==", "=Zg="] {
-            assert_eq!(base64(wrong), None, "{wrong}");
         }
     }
 }
