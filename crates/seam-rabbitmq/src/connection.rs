@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{FieldTable, ShortString};
+use seam_broker::{Credit, Outgoing, Way};
 use seam_core::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender};
 use seam_core::{Access, Action, Capabilities, Endpoint, Error, Peer, Result, Side};
 use tokio::time::timeout;
@@ -23,10 +24,10 @@ use crate::dial::Dialler;
 use crate::line::{GOODBYE, Line, Native, PATIENCE, Standing};
 use crate::member::Member;
 use crate::publish::{Source, publish};
-use crate::publisher::{self, Publisher};
+use crate::publisher::Publisher;
 use crate::replies::{PSEUDO_QUEUE, Replies, ReplyReceiver, address};
+use crate::target::{Routing, Target};
 use crate::topology::Topology;
-use crate::way::{Routing, Target, Way};
 
 /// What a connection is made of.
 pub(crate) struct Parts {
@@ -55,14 +56,22 @@ pub(crate) struct RabbitConnection {
 struct Inner {
     publishing: Option<Arc<Line>>,
     consuming: Option<Arc<Line>>,
-    publisher: Option<Arc<Publisher>>,
+    outgoing: Option<Arc<Outgoing<Target>>>,
     delays: Option<Arc<Delays>>,
     desks: Vec<Arc<Desk>>,
-    callers: Vec<(Arc<Publisher>, Arc<Replies>)>,
+    callers: Vec<(Arc<Outgoing<Target>>, Arc<Replies>)>,
     /// What is asked whether a requester is still there, on the connection of this number.
     asking: Option<(u64, Arc<Channel>)>,
     draining: bool,
     closed: bool,
+}
+
+impl Inner {
+    /// Every way out, those of requesters too.
+    fn ways(&self) -> Vec<Arc<Outgoing<Target>>> {
+        let callers = self.callers.iter().map(|(caller, _)| caller);
+        self.outgoing.iter().chain(callers).cloned().collect()
+    }
 }
 
 impl RabbitConnection {
@@ -140,27 +149,36 @@ impl RabbitConnection {
         self.tasks.spawn(publish(source, line, self.name(), self.stop_work.clone()));
     }
 
-    fn new_publisher(&self, inner: &mut Inner, replies: Option<Arc<Replies>>) -> Arc<Publisher> {
+    /// A way out and its task.
+    fn new_outgoing(
+        &self,
+        inner: &mut Inner,
+        replies: Option<Arc<Replies>>,
+    ) -> Arc<Outgoing<Target>> {
         let OpenContext { clock, events, .. } = &self.parts.context;
-        let topology = self.parts.topology.clone();
         let (clock, events) = (clock.clone(), events.clone());
-        let parts = publisher::Parts { name: self.name(), topology, clock, events, replies };
-        let publisher = Publisher::new(parts);
-        self.publish(inner, publisher.clone());
-        publisher
+        let Config { credit: count, credit_bytes: bytes, .. } = *self.parts.config;
+        let credit = Credit { count, bytes };
+        let outgoing =
+            Outgoing::new(seam_broker::Parts { name: self.name(), clock, events, credit });
+        let topology = self.parts.topology.clone();
+        self.publish(inner, Publisher::new(outgoing.clone(), topology, replies));
+        outgoing
     }
 
-    fn publisher(&self) -> Result<Arc<Publisher>> {
+    fn way(&self, target: Arc<Target>) -> Result<Arc<Way<Target>>> {
         let mut inner = self.lock();
         if inner.closed {
             return Err(self.closed());
         }
-        if let Some(publisher) = &inner.publisher {
-            return Ok(publisher.clone());
-        }
-        let publisher = self.new_publisher(&mut inner, None);
-        inner.publisher = Some(publisher.clone());
-        Ok(publisher)
+        let outgoing = match &inner.outgoing {
+            Some(outgoing) => outgoing.clone(),
+            None => {
+                let outgoing = self.new_outgoing(&mut inner, None);
+                inner.outgoing.insert(outgoing).clone()
+            }
+        };
+        Ok(Way::new(outgoing, target))
     }
 
     fn target(&self) -> Arc<Target> {
@@ -257,18 +275,16 @@ impl RabbitConnection {
     }
 
     /// Ends everything; what waits learns it.
-    fn close(&self) -> (Vec<Arc<Publisher>>, u64) {
+    fn close(&self) -> (Vec<Arc<Outgoing<Target>>>, u64) {
         let mut inner = self.lock();
         inner.closed = true;
         let desks = std::mem::take(&mut inner.desks);
-        let callers = inner.callers.clone();
-        let publishers = inner.publisher.iter().cloned();
-        let publishers =
-            publishers.chain(callers.iter().map(|(caller, _)| caller.clone())).collect();
+        let (callers, ways) = (inner.callers.clone(), inner.ways());
         drop(inner);
         let unsettled = desks.iter().map(|desk| desk.end()).sum();
         callers.iter().for_each(|(_, replies)| replies.end());
-        (publishers, unsettled)
+        ways.iter().for_each(|outgoing| outgoing.close());
+        (ways, unsettled)
     }
 }
 
@@ -280,7 +296,7 @@ impl Connection for RabbitConnection {
 
     async fn sender(&self) -> Result<Arc<dyn Sender>> {
         self.allow(Action::Send)?;
-        Ok(Arc::new(Way { publisher: self.publisher()?, target: self.target() }))
+        Ok(self.way(self.target())?)
     }
 
     async fn receiver(&self) -> Result<Box<dyn Receiver>> {
@@ -298,16 +314,15 @@ impl Connection for RabbitConnection {
         }
         let events = self.parts.context.events.clone();
         let replies = Replies::new(self.parts.config.credit, events);
-        let publisher = self.new_publisher(&mut inner, Some(replies.clone()));
-        inner.callers.push((publisher.clone(), replies.clone()));
+        let outgoing = self.new_outgoing(&mut inner, Some(replies.clone()));
+        inner.callers.push((outgoing.clone(), replies.clone()));
         drop(inner);
-        let sender = Arc::new(Way { publisher, target: self.target() });
+        let sender = Way::new(outgoing, self.target());
         Ok(Caller::new(sender, Box::new(ReplyReceiver(replies)), PSEUDO_QUEUE.into()))
     }
 
     async fn replier(&self, reply_to: &[u8]) -> Result<Arc<dyn Sender>> {
-        let target = Arc::new(self.replies_to(reply_to).await?);
-        Ok(Arc::new(Way { publisher: self.publisher()?, target }))
+        Ok(self.way(Arc::new(self.replies_to(reply_to).await?))?)
     }
 
     async fn drain(&self, deadline: Duration) -> Result<Drained> {
@@ -322,17 +337,12 @@ impl Connection for RabbitConnection {
         let idle = join_all(desks.iter().map(|desk| desk.idle()));
         // Whoever is not idle then has something that nobody settled.
         drop(seam_core::clock::deadline(&**clock, until, idle).await);
-        let publishers = {
-            let inner = self.lock();
-            let callers = inner.callers.iter().map(|(caller, _)| caller.clone());
-            inner.publisher.iter().cloned().chain(callers).collect::<Vec<_>>()
-        };
-        for publisher in &publishers {
-            publisher.flush(until).await;
+        let ways = self.lock().ways();
+        for outgoing in &ways {
+            outgoing.flush(until).await;
         }
-        let (publishers, unsettled) = self.close();
-        publishers.iter().for_each(|publisher| publisher.close());
-        let unsent = publishers.iter().flat_map(|publisher| publisher.unsent()).collect();
+        let (ways, unsettled) = self.close();
+        let unsent = ways.iter().flat_map(|outgoing| outgoing.unsent()).collect();
         self.stop_work.cancel();
         self.stop_lines.cancel();
         self.tasks.close();
@@ -347,8 +357,7 @@ const TRIES: usize = 3;
 
 impl Drop for RabbitConnection {
     fn drop(&mut self) {
-        let (publishers, _) = self.close();
-        publishers.iter().for_each(|publisher| publisher.close());
+        self.close();
         self.stop_work.cancel();
         self.stop_lines.cancel();
         self.tasks.close();

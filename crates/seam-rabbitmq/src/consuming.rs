@@ -12,6 +12,7 @@ use lapin::options::{
 };
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
+use seam_broker::pause;
 use seam_core::{Error, Note, Result, Timestamp};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::delays::SHORTEST;
 use crate::desk::Desk;
 use crate::failure;
 use crate::inbox::{Due, Item, Original, Writes};
-use crate::line::{GOODBYE, Line, Native, PATIENCE, pause};
+use crate::line::{GOODBYE, Line, Native, PATIENCE};
 use crate::mapping;
 use crate::prefetch::{Change, Prefetch};
 

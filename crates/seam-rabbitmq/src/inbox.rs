@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::BasicProperties;
+use seam_broker::Most;
 use seam_core::driver::{Board, Harvest, Harvester};
 use seam_core::{Datagram, Deliveries, Note};
 
@@ -143,16 +144,6 @@ impl Writes {
     }
 }
 
-/// What a receiver may be given.
-pub(crate) struct Most {
-    /// Deliveries that it asked for.
-    pub(crate) asked: usize,
-    /// Deliveries, with those that it has.
-    pub(crate) credit: usize,
-    /// Bytes, with those that it has; one delivery always fits.
-    pub(crate) bytes: usize,
-}
-
 impl Inbox {
     /// A channel begins, whose first tag is 1. `counts` says whether its queue counts attempts.
     pub(crate) fn begin(&mut self, counts: bool) {
@@ -192,14 +183,8 @@ impl Inbox {
         into: &mut Deliveries,
         harvester: Arc<dyn Harvester>,
     ) -> bool {
-        let room = most.asked.min(most.credit.saturating_sub(self.in_hand));
-        let (mut count, mut bytes) = (0, self.in_hand_bytes);
-        for item in self.ready.iter().take(room) {
-            if self.in_hand + count > 0 && bytes >= most.bytes {
-                break;
-            }
-            (count, bytes) = (count + 1, bytes + item.size);
-        }
+        let sizes = self.ready.iter().map(|item| item.size);
+        let (count, bytes) = most.fitting(sizes, self.in_hand, self.in_hand_bytes);
         if count == 0 {
             return false;
         }

@@ -49,16 +49,15 @@ mod inbox;
 mod line;
 mod mapping;
 mod member;
-mod outbox;
 mod prefetch;
 mod publish;
 mod publisher;
 mod quiet;
 mod replies;
 mod returns;
+mod target;
 mod tls;
 mod topology;
 mod transport;
-mod way;
 
 pub use transport::RabbitMq;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use lapin::{Channel, Connection};
+use seam_broker::pause;
 use seam_core::{Clock, Error, Event, Events, Result};
 use socket2::Socket;
 use tokio::sync::{Notify, watch};
@@ -264,17 +265,6 @@ impl Keeper {
         Error::disconnected(&*self.dialler.name, "the connection ended")
     }
 }
-
-/// How long to wait before the next try: the longer the more have failed, and never the same for two clients.
-pub(crate) fn pause(failures: u32) -> Duration {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let most = FIRST_PAUSE.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE);
-    let random = RandomState::new().build_hasher().finish() % 1000;
-    most / 2 + most / 2 * u32::try_from(random).unwrap_or(0) / 1000
-}
-
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long an answer of the broker may take that is no confirm.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
+use seam_broker::Most;
 use seam_core::driver::{Receiver, Settled};
 use seam_core::{Deliveries, Result};
 
 use crate::desk::{Desk, State};
-use crate::inbox::Most;
 
 /// One receiver.
 pub(crate) struct Member(pub(crate) Arc<Desk>);

@@ -12,6 +12,7 @@ use futures_util::{Stream, StreamExt};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
+use seam_broker::pause;
 use seam_core::{Datagram, Error, Result};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::consuming::next;
 use crate::failure;
-use crate::line::{Line, Native, PATIENCE, pause};
+use crate::line::{Line, Native, PATIENCE};
 use crate::mapping;
 use crate::returns::{Judge, Landing};
 

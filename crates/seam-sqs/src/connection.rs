@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use seam_broker::{Credit, Outgoing, Way};
 use seam_core::driver::{Caller, Connection, Drained, OpenContext, Receiver, Sender};
 use seam_core::{Access, Action, Capabilities, Endpoint, Error, Peer, Result};
 use tokio::time::timeout;
@@ -17,11 +18,11 @@ use crate::consuming::{GOODBYE, serve};
 use crate::desk::Desk;
 use crate::member::Member;
 use crate::publish::publish;
-use crate::publisher::{self, Publisher};
+use crate::publisher::Publisher;
 use crate::queue::{Found, Queue};
 use crate::replies;
 use crate::standing::Standing;
-use crate::way::{Target, Way};
+use crate::target::Target;
 
 /// What a connection is made of.
 pub(crate) struct Parts {
@@ -46,7 +47,7 @@ pub(crate) struct SqsConnection {
 
 #[derive(Default)]
 struct Inner {
-    publisher: Option<Arc<Publisher>>,
+    outgoing: Option<Arc<Outgoing<Target>>>,
     desks: Vec<Arc<Desk>>,
     /// The URLs of queues for replies, to be deleted.
     replies: Vec<String>,
@@ -85,22 +86,26 @@ impl SqsConnection {
         self.parts.context.authorise.allow(&access)
     }
 
-    fn publisher(&self) -> Result<Arc<Publisher>> {
+    /// The way out, and its task.
+    fn outgoing(&self) -> Result<Arc<Outgoing<Target>>> {
         let mut inner = self.lock();
         if inner.closed {
             return Err(self.closed());
         }
-        if let Some(publisher) = &inner.publisher {
-            return Ok(publisher.clone());
+        if let Some(outgoing) = &inner.outgoing {
+            return Ok(outgoing.clone());
         }
         let OpenContext { clock, events, .. } = &self.parts.context;
         let (clock, events) = (clock.clone(), events.clone());
-        let parts = publisher::Parts { name: self.name(), clock, events };
-        let publisher = Publisher::new(parts, &self.parts.config);
-        inner.publisher = Some(publisher.clone());
+        let Config { credit: count, credit_bytes: bytes, .. } = *self.parts.config;
+        let credit = Credit { count, bytes };
+        let outgoing =
+            Outgoing::new(seam_broker::Parts { name: self.name(), clock, events, credit });
+        inner.outgoing = Some(outgoing.clone());
+        let publisher = Publisher::new(outgoing.clone());
         let (queue, standing) = (self.parts.queue.clone(), self.standing.clone());
-        self.tasks.spawn(publish(publisher.clone(), queue, standing, self.stop.clone()));
-        Ok(publisher)
+        self.tasks.spawn(publish(publisher, queue, standing, self.stop.clone()));
+        Ok(outgoing)
     }
 
     /// A receiver of the queue at `url`, and its task.
@@ -125,21 +130,21 @@ impl SqsConnection {
         Target { url, is_fifo, is_spread: false, is_reply: false, largest }
     }
 
-    fn way(&self, target: Target) -> Result<Arc<Way>> {
-        Ok(Arc::new(Way { publisher: self.publisher()?, target: Arc::new(target) }))
+    fn way(&self, target: Target) -> Result<Arc<Way<Target>>> {
+        Ok(Way::new(self.outgoing()?, Arc::new(target)))
     }
 
     /// Ends everything; what waits learns it. How many deliveries nobody had settled.
-    fn close(&self) -> (Option<Arc<Publisher>>, u64, Vec<String>) {
+    fn close(&self) -> (Option<Arc<Outgoing<Target>>>, u64, Vec<String>) {
         let mut inner = self.lock();
         inner.closed = true;
         let desks = std::mem::take(&mut inner.desks);
         let replies = std::mem::take(&mut inner.replies);
-        let publisher = inner.publisher.clone();
+        let outgoing = inner.outgoing.clone();
         drop(inner);
         let unsettled = desks.iter().map(|desk| desk.end()).sum();
-        publisher.iter().for_each(|publisher| publisher.close());
-        (publisher, unsettled, replies)
+        outgoing.iter().for_each(|outgoing| outgoing.close());
+        (outgoing, unsettled, replies)
     }
 
     /// Ends the tasks, after what they still have to say.
@@ -208,12 +213,12 @@ impl Connection for SqsConnection {
         let idle = join_all(desks.iter().map(|desk| desk.idle()));
         // Whoever is not idle then has something that nobody settled.
         drop(seam_core::clock::deadline(&**clock, until, idle).await);
-        let publisher = self.lock().publisher.clone();
-        if let Some(publisher) = publisher {
-            publisher.flush(until).await;
+        let outgoing = self.lock().outgoing.clone();
+        if let Some(outgoing) = outgoing {
+            outgoing.flush(until).await;
         }
-        let (publisher, unsettled, replies) = self.close();
-        let unsent = publisher.iter().flat_map(|publisher| publisher.unsent()).collect();
+        let (outgoing, unsettled, replies) = self.close();
+        let unsent = outgoing.iter().flat_map(|outgoing| outgoing.unsent()).collect();
         self.stop(replies);
         // Giving back takes a moment; an endpoint that does not answer is left.
         drop(timeout(GOODBYE * 2, self.tasks.wait()).await);

@@ -11,6 +11,7 @@ use aws_sdk_sqs::types::{
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use seam_broker::pause;
 use seam_core::{Note, Position, Value};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::mapping::{self, Attribute, Attributes};
 use crate::polling::{Polling, Stock};
 use crate::publisher::seconds;
 use crate::queue::Queue;
-use crate::standing::{Standing, pause};
+use crate::standing::Standing;
 
 /// Serves `desk` until `stop`, or until its receiver is gone and nothing of it is open.
 pub(crate) async fn serve(

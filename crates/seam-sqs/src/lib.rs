@@ -45,7 +45,6 @@ mod failure;
 mod inbox;
 mod mapping;
 mod member;
-mod outbox;
 mod packing;
 mod polling;
 mod publish;
@@ -53,7 +52,7 @@ mod publisher;
 mod queue;
 mod replies;
 mod standing;
+mod target;
 mod transport;
-mod way;
 
 pub use transport::Sqs;

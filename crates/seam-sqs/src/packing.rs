@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::mapping::Written;
-use crate::way::Target;
+use crate::target::Target;
 
 /// A message to be sent.
 #[derive(Clone, Debug)]

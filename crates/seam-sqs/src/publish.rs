@@ -16,6 +16,7 @@ use aws_sdk_sqs::types::{
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use seam_broker::pause;
 use seam_core::{Error, Fate};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -25,11 +26,11 @@ use crate::mapping::Attribute;
 use crate::packing::{Entry, Packing};
 use crate::publisher::{Answer, Publisher};
 use crate::queue::Queue;
-use crate::standing::{Standing, pause};
+use crate::standing::Standing;
 
 /// Sends for `publisher` until `stop`.
 pub(crate) async fn publish(
-    publisher: Arc<Publisher>,
+    publisher: Publisher,
     queue: Arc<Queue>,
     standing: Arc<Standing>,
     stop: CancellationToken,
@@ -41,11 +42,11 @@ pub(crate) async fn publish(
         () = sending.run() => {}
         () = stop.cancelled() => {}
     }
-    sending.publisher.close();
+    sending.publisher.outgoing.close();
 }
 
 struct Sending {
-    publisher: Arc<Publisher>,
+    publisher: Publisher,
     queue: Arc<Queue>,
     standing: Arc<Standing>,
     packing: Packing,
@@ -83,7 +84,7 @@ impl Sending {
             let until = self.until;
             tokio::select! {
                 Some(sent) = self.calls.next(), if !self.calls.is_empty() => self.ended(sent),
-                () = self.publisher.work.notified() => {}
+                () = self.publisher.outgoing.work().notified() => {}
                 () = at(until) => self.until = None,
             }
         }
@@ -188,7 +189,7 @@ impl Sending {
     fn refused(&self, entry: &Entry, failed: &BatchResultErrorEntry) -> Error {
         let status = if failed.sender_fault() { 400 } else { 500 };
         let said = failed.message().unwrap_or_default();
-        let error = failure::of_code(self.publisher.name(), failed.code(), said, status);
+        let error = failure::of_code(self.publisher.outgoing.name(), failed.code(), said, status);
         match error {
             Error::NotFound { .. } if entry.target.is_reply => Error::RequesterGone,
             error => error,
@@ -197,7 +198,7 @@ impl Sending {
 
     fn silent(&self) -> Error {
         Error::Protocol {
-            endpoint: self.publisher.name().to_owned(),
+            endpoint: self.publisher.outgoing.name().to_owned(),
             reason: "SQS says nothing of one message of a batch".to_owned(),
         }
     }

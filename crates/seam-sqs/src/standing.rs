@@ -1,7 +1,6 @@
-//! Whether an endpoint can be reached, told once for each change; and how long to wait when it cannot.
+//! Whether an endpoint can be reached, told once for each change.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use seam_core::{Error, Event, Events};
 
@@ -29,14 +28,3 @@ impl Standing {
         }
     }
 }
-
-/// How long to wait after so many failures, one after the other: at random, so that not all come at once.
-pub(crate) fn pause(failures: u32) -> Duration {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let most = FIRST_PAUSE.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE);
-    let random = RandomState::new().build_hasher().finish() % 1000;
-    most / 2 + most / 2 * u32::try_from(random).unwrap_or(0) / 1000
-}
-
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);

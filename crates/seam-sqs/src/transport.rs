@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
+use seam_broker::pause;
 use seam_core::driver::{self, OpenContext, Transport};
 use seam_core::{
     Capabilities, Capability, Clock, Confirmation, Endpoint, Error, Result, Scheme, Side, Support,
@@ -14,7 +15,6 @@ use crate::client::Clients;
 use crate::config::{Config, SCHEMES};
 use crate::connection::{Parts, SqsConnection};
 use crate::queue::{Found, Queue};
-use crate::standing::pause;
 
 /// The transport of `sqs://`, `sqs+http://` and `sqs+https://`. Needs a Tokio runtime where it opens.
 ///

@@ -10,20 +10,9 @@ use super::*;
 
 const CREDIT: Credit = Credit { count: 5, bytes: 40 };
 
-/// More than any test has.
-const MUCH: Credit = Credit { count: 99, bytes: 1 << 20 };
-
-fn target() -> Arc<Target> {
-    Arc::new(Target::queue("orders".into()))
-}
-
 /// A datagram that names itself, of at least this many bytes.
 fn datagram(number: u64, size: usize) -> Datagram {
     Datagram::new(format!("{number:0size$}"))
-}
-
-fn failure() -> Error {
-    Error::disconnected("rabbitmq://h/orders", "gone")
 }
 
 /// Counts how often it is woken.
@@ -88,13 +77,13 @@ impl Known {
 }
 
 struct Model {
-    outbox: Outbox,
+    outbox: Outbox<Queue>,
     all: Vec<Known>,
     tickets: Vec<Ticket>,
     /// Of what is forgotten, how much failed.
     forgotten: u64,
     told: Told,
-    target: Arc<Target>,
+    target: Arc<Queue>,
 }
 
 impl Model {
@@ -105,7 +94,7 @@ impl Model {
             tickets: Vec::new(),
             forgotten: 0,
             told: Told::default(),
-            target: target(),
+            target: target(false),
         }
     }
 
@@ -228,7 +217,7 @@ impl Model {
     }
 
     fn take(&mut self, ticket: &Ticket) {
-        let receipts = self.outbox.take(ticket);
+        let receipts = self.outbox.take(ticket, &mut self.told);
         assert_eq!(receipts.len(), ticket.len());
         let mut failed = receipts.into_failed().into_iter();
         for number in numbers(ticket) {
@@ -312,10 +301,10 @@ proptest! {
     }
 }
 
-fn admitted(count: u64) -> (Outbox, Ticket) {
+fn admitted(count: u64) -> (Outbox<Queue>, Ticket) {
     let mut outbox = Outbox::default();
     let mut batch: Batch = (0..count).map(|number| datagram(number, 1)).collect();
-    outbox.admit(&mut batch, &target(), MUCH);
+    outbox.admit(&mut batch, &target(false), MUCH);
     (outbox, batch.take_ticket())
 }
 
@@ -325,9 +314,9 @@ fn a_ticket_of_several_ranges_is_searched_from_where_it_was_left() {
     let (mut one, mut other): (Batch, Batch) =
         ((0..5).map(|n| datagram(n, 1)).collect(), (5..6).map(|n| datagram(n, 1)).collect());
     let three = Credit { count: 3, bytes: 1 << 20 };
-    outbox.admit(&mut one, &target(), three);
-    outbox.admit(&mut other, &target(), MUCH);
-    outbox.admit(&mut one, &target(), MUCH);
+    outbox.admit(&mut one, &target(false), three);
+    outbox.admit(&mut other, &target(false), MUCH);
+    outbox.admit(&mut one, &target(false), MUCH);
     let ticket = one.take_ticket();
     assert_eq!(ticket.ranges().collect::<Vec<_>>(), [(0, 3), (4, 2)]);
     outbox.take_unsent(9);
@@ -362,7 +351,7 @@ fn whoever_waits_is_woken_once_by_the_answer() {
 fn what_is_withdrawn_is_not_given_to_the_client_and_what_is_there_counts_on() {
     let (mut outbox, ticket) = admitted(3);
     assert_eq!(outbox.take_unsent(1).len(), 1);
-    let receipts = outbox.take(&ticket);
+    let receipts = outbox.take(&ticket, &mut Told::default());
     let fates: Vec<_> = receipts.failed().iter().map(|(_, error)| error.fate()).collect();
     assert_eq!(fates, [Fate::MaybeSent, Fate::NotSent, Fate::NotSent]);
     assert!(receipts.failed().iter().all(|(_, error)| matches!(error.error(), Error::Withdrawn)));
@@ -376,7 +365,7 @@ fn what_is_withdrawn_is_not_given_to_the_client_and_what_is_there_counts_on() {
 fn one_datagram_fits_any_credit() {
     let (mut outbox, _) = admitted(0);
     let mut large: Batch = [datagram(0, 100), datagram(1, 1)].into_iter().collect();
-    assert_eq!(outbox.admit(&mut large, &target(), Credit { count: 1, bytes: 1 }), 1);
-    assert_eq!(outbox.admit(&mut large, &target(), Credit { count: 2, bytes: 1 }), 0);
+    assert_eq!(outbox.admit(&mut large, &target(false), Credit { count: 1, bytes: 1 }), 1);
+    assert_eq!(outbox.admit(&mut large, &target(false), Credit { count: 2, bytes: 1 }), 0);
     assert_eq!(large.len(), 1, "it waits");
 }

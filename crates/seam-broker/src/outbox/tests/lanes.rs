@@ -2,15 +2,8 @@
 
 use super::*;
 
-const MUCH: Credit = Credit { count: 99, bytes: 1 << 20 };
-
-fn target(is_fifo: bool) -> Arc<Target> {
-    let url = "http://h/1/q".to_owned();
-    Arc::new(Target { url, is_fifo, is_spread: false, is_reply: false, largest: 1 << 20 })
-}
-
 /// Admits a datagram for each key; their ticket.
-fn admit(outbox: &mut Outbox, target: &Arc<Target>, keys: &[Option<&str>]) -> Ticket {
+fn admit(outbox: &mut Outbox<Queue>, target: &Arc<Queue>, keys: &[Option<&str>]) -> Ticket {
     let mut batch = Batch::new();
     for key in keys {
         batch.push(match key {
@@ -20,10 +13,6 @@ fn admit(outbox: &mut Outbox, target: &Arc<Target>, keys: &[Option<&str>]) -> Ti
     }
     assert_eq!(outbox.admit(&mut batch, target, MUCH), keys.len());
     batch.take_ticket()
-}
-
-fn failure() -> Error {
-    Error::disconnected("sqs://r/q", "gone")
 }
 
 fn fates(receipts: &Receipts) -> Vec<Option<Fate>> {
@@ -50,7 +39,7 @@ fn what_is_closed_comes_back_by_whether_it_left() {
     let (mut outbox, mut told) = (Outbox::default(), Told::default());
     let ticket = admit(&mut outbox, &target(false), &[None; 2]);
     assert!(outbox.leaves(0));
-    outbox.lose(&failure(), &mut told);
+    outbox.end(&failure(), &mut told);
     assert!(outbox.is_idle());
     assert_eq!(outbox.unsent().len(), 2);
     let receipts = outbox.take(&ticket, &mut told);

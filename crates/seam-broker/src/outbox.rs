@@ -1,10 +1,7 @@
 //! What was admitted, until its fate is known: one for each way to publish. No client is touched here.
 //!
-//! A datagram is kept until SQS has answered for it, so that a failure gives it back. Of what is stored only a few bytes
-//! stay, until its ticket is answered.
-//!
-//! On a FIFO queue a datagram that fails takes all of its key with it that was admitted behind it: what was not sent
-//! is not sent any more, and what is under way comes back in doubt, whatever SQS says of it.
+//! A datagram is kept until the broker has answered for it, so that a failure gives it back. Of what is stored only a few
+//! bytes stay, until its ticket is answered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -14,18 +11,25 @@ use bytes::Bytes;
 use seam_core::driver::Ticket;
 use seam_core::{Batch, Confirmation, Datagram, Error, Fate, Receipts, SendError};
 
-use crate::way::Target;
+/// Where datagrams go.
+pub trait Target: PartialEq + Send + Sync + 'static {
+    /// Whether a datagram that fails takes all of its key with it that was admitted to the same target behind it: what was
+    /// not sent is not sent any more, and what is under way comes back in doubt, whatever the broker says of it. By
+    /// default each has its own fate.
+    fn fails_by_key(&self) -> bool {
+        false
+    }
+}
 
-/// The datagrams of one publisher, by the numbers of their admission.
-#[derive(Default)]
-pub(crate) struct Outbox {
+/// The datagrams of one way out to targets `T`, by the numbers of their admission.
+pub struct Outbox<T> {
     /// The number of the first of `outcomes`.
     first: u64,
     outcomes: VecDeque<Outcome>,
     /// The number of the first of `bodies`.
     oldest: u64,
-    /// What SQS has not answered for, and what lies behind it.
-    bodies: VecDeque<Body>,
+    /// What the broker has not answered for, and what lies behind it.
+    bodies: VecDeque<Body<T>>,
     /// The number of the first that nobody has looked at to send it.
     fresh: u64,
     open: usize,
@@ -45,44 +49,68 @@ enum Outcome {
     Forgotten,
 }
 
-/// A datagram for which SQS has not answered.
-struct Body {
+/// A datagram for which the broker has not answered.
+struct Body<T> {
     /// Absent once it was given back.
     datagram: Option<Datagram>,
-    target: Arc<Target>,
+    target: Arc<T>,
     size: usize,
     /// Whether it may have left this process.
     is_sent: bool,
     /// Why one of its key failed before it.
     doom: Option<Error>,
-    /// Whether SQS has answered for it, or never will.
+    /// Whether the broker has answered for it, or never will.
     is_done: bool,
 }
 
 /// A datagram to be sent.
-pub(crate) struct Unsent {
-    pub(crate) number: u64,
-    pub(crate) target: Arc<Target>,
-    pub(crate) datagram: Datagram,
+#[derive(Debug)]
+pub struct Unsent<T> {
+    /// By which its fate is reported.
+    pub number: u64,
+    /// Where it goes.
+    pub target: Arc<T>,
+    /// Shared with the outbox, which gives it back where it fails.
+    pub datagram: Datagram,
 }
 
-/// What a publisher may have under way.
+/// What may be under way at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Credit {
-    pub(crate) count: usize,
-    pub(crate) bytes: usize,
+pub struct Credit {
+    /// Datagrams.
+    pub count: usize,
+    /// Bytes; one datagram always fits.
+    pub bytes: usize,
 }
 
 /// What is to be told of a change, without any lock.
-#[derive(Default)]
-pub(crate) struct Told {
-    pub(crate) wakers: Vec<Waker>,
-    pub(crate) forgotten: u64,
+#[derive(Debug, Default)]
+pub struct Told {
+    /// Of whoever waits for a fate that is known now.
+    pub wakers: Vec<Waker>,
+    /// Datagrams that failed and that nobody asks for.
+    pub forgotten: u64,
 }
 
-impl Outbox {
+impl<T> Default for Outbox<T> {
+    fn default() -> Self {
+        Self {
+            first: 0,
+            outcomes: VecDeque::new(),
+            oldest: 0,
+            bodies: VecDeque::new(),
+            fresh: 0,
+            open: 0,
+            open_bytes: 0,
+            wakers: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: Target> Outbox<T> {
     /// Whether all of `batch` fits now.
-    pub(crate) fn fits(&self, batch: &Batch, credit: Credit) -> bool {
+    #[must_use]
+    pub fn fits(&self, batch: &Batch, credit: Credit) -> bool {
         let Some(before_last) = batch.len().checked_sub(1) else { return true };
         let last = batch.views().last().map_or(0, |view| view.size());
         self.open + before_last < credit.count
@@ -91,12 +119,7 @@ impl Outbox {
     }
 
     /// Takes from the front of `batch` while there is credit; one datagram always fits. How many.
-    pub(crate) fn admit(
-        &mut self,
-        batch: &mut Batch,
-        target: &Arc<Target>,
-        credit: Credit,
-    ) -> usize {
+    pub fn admit(&mut self, batch: &mut Batch, target: &Arc<T>, credit: Credit) -> usize {
         let (mut open, mut open_bytes, mut count) = (self.open, self.open_bytes, 0);
         for view in batch.views() {
             if open >= credit.count || (open > 0 && open_bytes >= credit.bytes) {
@@ -104,7 +127,7 @@ impl Outbox {
             }
             (open, open_bytes, count) = (open + 1, open_bytes + view.size(), count + 1);
         }
-        let next = self.end();
+        let next = self.next();
         for datagram in batch.admit(count, next) {
             let (size, target) = (datagram.view().size(), target.clone());
             let datagram = Some(datagram);
@@ -117,9 +140,9 @@ impl Outbox {
     }
 
     /// The next datagrams that nobody has looked at, no more than `most`.
-    pub(crate) fn take_fresh(&mut self, most: usize) -> Vec<Unsent> {
+    pub fn take_fresh(&mut self, most: usize) -> Vec<Unsent<T>> {
         let mut fresh = Vec::new();
-        while fresh.len() < most && self.fresh < self.end() {
+        while fresh.len() < most && self.fresh < self.next() {
             let number = self.fresh;
             self.fresh += 1;
             let Some(body) = self.body(number).filter(|body| !body.is_done) else { continue };
@@ -129,8 +152,17 @@ impl Outbox {
         fresh
     }
 
+    /// As [`Outbox::take_fresh`], for who sends what it takes: all of it counts as sent from now on.
+    pub fn take_unsent(&mut self, most: usize) -> Vec<Unsent<T>> {
+        let unsent = self.take_fresh(most);
+        for unsent in &unsent {
+            self.leaves(unsent.number);
+        }
+        unsent
+    }
+
     /// Notes that a datagram leaves now. Whether it may: nobody has taken it back.
-    pub(crate) fn leaves(&mut self, number: u64) -> bool {
+    pub fn leaves(&mut self, number: u64) -> bool {
         let body = self.body(number).filter(|body| !body.is_done && body.datagram.is_some());
         match body {
             Some(body) if body.doom.is_none() => {
@@ -142,24 +174,26 @@ impl Outbox {
     }
 
     /// Notes that it is proved not to have left, or not to be stored.
-    pub(crate) fn came_back(&mut self, number: u64) {
+    pub fn came_back(&mut self, number: u64) {
         if let Some(body) = self.body(number) {
             body.is_sent = false;
         }
     }
 
-    /// Whether SQS has answered for everything.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether the broker has answered for everything.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
         self.open == 0
     }
 
-    /// Notes what SQS answers for a datagram.
-    pub(crate) fn report(
-        &mut self,
-        number: u64,
-        result: Result<(), (Fate, Error)>,
-        told: &mut Told,
-    ) {
+    /// How many bytes the payload of a datagram has, which is still here.
+    pub fn payload(&mut self, number: u64) -> usize {
+        let datagram = self.body(number).and_then(|body| body.datagram.as_ref());
+        datagram.and_then(Datagram::payload).map_or(0, <[u8]>::len)
+    }
+
+    /// Notes what the broker answers for a datagram; the first answer counts.
+    pub fn report(&mut self, number: u64, result: Result<(), (Fate, Error)>, told: &mut Told) {
         let doom = self.body(number).and_then(|body| body.doom.take());
         // It is there, and yet it has not succeeded.
         let result = match (result, doom) {
@@ -192,13 +226,17 @@ impl Outbox {
         told.wakers.extend(self.wakers.remove(&number).into_iter().flatten());
     }
 
-    /// Has what was admitted behind a datagram that failed, under the same key of a FIFO queue, fail too.
+    /// Has what was admitted behind a datagram that failed, under the same key of a target that fails by key, fail too.
     fn doom(&mut self, failed: u64, error: &Error, told: &mut Told) {
         let Some(first) = self.body(failed) else { return };
-        let Some(failed_lane) = lane(first) else { return };
+        let (target, Some(failed_key)) = (first.target.clone(), key(first)) else { return };
         let mut unsent = Vec::new();
         for (number, body) in (self.oldest..).zip(&mut self.bodies) {
-            if number <= failed || body.is_done || lane(body).as_ref() != Some(&failed_lane) {
+            if number <= failed
+                || body.is_done
+                || body.target != target
+                || key(body).as_ref() != Some(&failed_key)
+            {
                 continue;
             }
             match body.is_sent {
@@ -211,19 +249,36 @@ impl Outbox {
         }
     }
 
+    /// Answers for everything that was sent and has no answer: in doubt.
+    pub fn lose(&mut self, error: &Error, told: &mut Told) {
+        self.fail(error, told, |is_sent| is_sent);
+    }
+
+    /// Answers for everything that was not sent: it will not be.
+    pub fn refuse(&mut self, error: &Error, told: &mut Told) {
+        self.fail(error, told, |is_sent| !is_sent);
+    }
+
     /// Answers for everything that is open: in doubt where it may have left.
-    pub(crate) fn lose(&mut self, error: &Error, told: &mut Told) {
-        for number in self.oldest..self.end() {
-            let is_sent = self.body(number).is_some_and(|body| body.is_sent);
-            let fate = if is_sent { Fate::MaybeSent } else { Fate::NotSent };
-            self.conclude(number, Err((fate, error.clone())), told);
+    pub fn end(&mut self, error: &Error, told: &mut Told) {
+        self.fail(error, told, |_| true);
+    }
+
+    fn fail(&mut self, error: &Error, told: &mut Told, which: fn(bool) -> bool) {
+        for number in self.oldest..self.next() {
+            let Some(is_sent) = self.body(number).map(|body| body.is_sent) else { continue };
+            if which(is_sent) {
+                let fate = if is_sent { Fate::MaybeSent } else { Fate::NotSent };
+                self.conclude(number, Err((fate, error.clone())), told);
+            }
         }
         self.tidy();
     }
 
     /// The first of `ticket` of which nothing is known, from its datagram number `from` on, counted from 0; and its
     /// number here.
-    pub(crate) fn first_open(&self, ticket: &Ticket, from: usize) -> Option<(usize, u64)> {
+    #[must_use]
+    pub fn first_open(&self, ticket: &Ticket, from: usize) -> Option<(usize, u64)> {
         let mut before = 0;
         for (first, count) in ticket.ranges() {
             let count = at_usize(count.into());
@@ -244,7 +299,7 @@ impl Outbox {
     }
 
     /// Has `waker` woken once something is known of this datagram.
-    pub(crate) fn wait(&mut self, number: u64, waker: &Waker) {
+    pub fn wait(&mut self, number: u64, waker: &Waker) {
         let wakers = self.wakers.entry(number).or_default();
         if !wakers.iter().any(|known| known.will_wake(waker)) {
             wakers.push(waker.clone());
@@ -252,7 +307,7 @@ impl Outbox {
     }
 
     /// The answers for `ticket`; what is still open comes back as withdrawn, and is not sent any more.
-    pub(crate) fn take(&mut self, ticket: &Ticket, told: &mut Told) -> Receipts {
+    pub fn take(&mut self, ticket: &Ticket, told: &mut Told) -> Receipts {
         let mut receipts = Receipts::all(ticket.len(), Confirmation::Stored);
         let numbers = ticket.ranges().flat_map(|(first, count)| first..first + u64::from(count));
         for (index, number) in (0_u32..).zip(numbers) {
@@ -280,7 +335,7 @@ impl Outbox {
     }
 
     /// Nobody will ask for `ticket`.
-    pub(crate) fn forget(&mut self, ticket: &Ticket, told: &mut Told) {
+    pub fn forget(&mut self, ticket: &Ticket, told: &mut Told) {
         for number in ticket.ranges().flat_map(|(first, count)| first..first + u64::from(count)) {
             let Some(outcome) = self.outcome(number) else { continue };
             *outcome = match std::mem::replace(outcome, Outcome::Taken) {
@@ -296,7 +351,8 @@ impl Outbox {
     }
 
     /// A copy of each datagram that failed and that no ticket has answered.
-    pub(crate) fn unsent(&self) -> Vec<SendError> {
+    #[must_use]
+    pub fn unsent(&self) -> Vec<SendError> {
         let failed = self.outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Failed(error) => {
                 let (datagram, fate) = (error.datagram().clone(), error.fate());
@@ -308,7 +364,7 @@ impl Outbox {
     }
 
     /// The number that the next datagram gets.
-    fn end(&self) -> u64 {
+    fn next(&self) -> u64 {
         self.first + at_u64(self.outcomes.len())
     }
 
@@ -316,7 +372,7 @@ impl Outbox {
         self.outcomes.get_mut(at_usize(number.checked_sub(self.first)?))
     }
 
-    fn body(&mut self, number: u64) -> Option<&mut Body> {
+    fn body(&mut self, number: u64) -> Option<&mut Body<T>> {
         self.bodies.get_mut(at_usize(number.checked_sub(self.oldest)?))
     }
 
@@ -345,16 +401,9 @@ impl Outbox {
     }
 }
 
-/// The target and key whose datagrams fail together.
-type Lane = (Arc<Target>, Bytes);
-
-/// The lane of a datagram, if it has one: on a FIFO queue, under a key.
-fn lane(body: &Body) -> Option<Lane> {
-    if !body.target.is_fifo {
-        return None;
-    }
-    let key = body.datagram.as_ref()?.envelope().key.clone()?;
-    Some((body.target.clone(), key))
+/// The key by which a datagram fails with others, if it does.
+fn key<T: Target>(body: &Body<T>) -> Option<Bytes> {
+    body.datagram.as_ref().filter(|_| body.target.fails_by_key())?.envelope().key.clone()
 }
 
 fn at_usize(number: u64) -> usize {

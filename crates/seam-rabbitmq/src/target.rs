@@ -1,16 +1,10 @@
-//! The senders of a connection: a publisher, and where each of them writes.
+//! Where the senders of a connection write.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
 use lapin::types::ShortString;
-use seam_core::driver::{Sender, Ticket};
-use seam_core::{Batch, Error, Receipts, Result, View};
-
-use crate::publisher::Publisher;
+use seam_core::{Error, Result, View};
 
 /// Where datagrams are written.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) exchange: ShortString,
     pub(crate) routing: Routing,
@@ -19,7 +13,7 @@ pub(crate) struct Target {
 }
 
 /// What becomes the routing key.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Routing {
     /// The same for all.
     Fixed(ShortString),
@@ -61,32 +55,4 @@ impl Target {
     }
 }
 
-/// A publisher and where it writes, as drivers have it.
-pub(crate) struct Way {
-    pub(crate) publisher: Arc<Publisher>,
-    pub(crate) target: Arc<Target>,
-}
-
-#[async_trait]
-impl Sender for Way {
-    async fn admit(&self, batch: &mut Batch) -> Result<()> {
-        self.publisher.admit(&self.target, batch).await
-    }
-
-    fn admit_now(&self, batch: &mut Batch) -> Option<Result<()>> {
-        self.publisher.admit_now(&self.target, batch)
-    }
-
-    async fn receipts(&self, ticket: &mut Ticket) -> Receipts {
-        self.publisher.reported(ticket).await;
-        self.withdraw(std::mem::take(ticket))
-    }
-
-    fn withdraw(&self, ticket: Ticket) -> Receipts {
-        self.publisher.take(&ticket)
-    }
-
-    fn forget(&self, ticket: &Ticket) {
-        self.publisher.forget(ticket);
-    }
-}
+impl seam_broker::Target for Target {}
