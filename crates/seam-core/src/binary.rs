@@ -65,6 +65,7 @@
 //! | 10 | map | *number* of pairs, then each pair's name, *text*, and *value* |
 //!
 //! Whole or with its payload apart, each datagram has exactly one form; nothing may follow it.
+//! A *sequence* of datagrams is each whole one as *bytes*, one after the other: see [`sequence`].
 //! Lists and maps nest at most [`MAX_DEPTH`] deep: what nests deeper is written, but refused on the
 //! way in.
 //!
@@ -150,6 +151,55 @@ pub fn decode_with(bytes: &[u8], apart: impl Into<Bytes>) -> Result<Datagram> {
 /// As [`decode_with`]; and where there is more than `most`.
 pub fn decode_within(bytes: &[u8], apart: impl Into<Bytes>, most: Most) -> Result<Datagram> {
     read::datagram(bytes, Some(apart.into()), most).map_err(refused)
+}
+
+/// Appends the whole datagram to a sequence of datagrams: its length, then what [`encode`] writes.
+pub fn encode_next(view: View<'_>, sequence: &mut Vec<u8>) {
+    let mut whole = Vec::new();
+    encode(view, &mut whole);
+    write::bytes(&whole, sequence);
+}
+
+/// The datagrams of what [`encode_next`] wrote, each as [`decode`] takes it; an error ends it.
+///
+/// ```
+/// use seam_core::{Datagram, binary};
+///
+/// let orders = ["12 apples", "7 pears"].map(Datagram::new);
+/// let mut packed = Vec::new();
+/// orders.iter().for_each(|order| binary::encode_next(order.view(), &mut packed));
+/// let read = binary::sequence(&packed).map(|part| binary::decode(part?));
+/// assert_eq!(read.collect::<Result<Vec<_>, _>>()?, orders);
+/// # Ok::<(), seam_core::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// An item is [`Error::Invalid`] where the sequence is cut short.
+#[must_use]
+pub fn sequence(bytes: &[u8]) -> Sequence<'_> {
+    Sequence { bytes }
+}
+
+/// See [`sequence`].
+#[derive(Clone, Debug)]
+pub struct Sequence<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Sequence<'a> {
+    type Item = Result<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let next = read::part(&mut self.bytes);
+        if next.is_err() {
+            self.bytes = &[];
+        }
+        Some(next.map_err(refused))
+    }
 }
 
 /// What [`decode_within`] reads at most.
@@ -345,6 +395,22 @@ mod tests {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
         assert_eq!(error.to_string(), format!("invalid binary datagram: {complaint}"));
+    }
+
+    #[test]
+    fn a_sequence_that_is_cut_says_so_once_and_ends() {
+        let mut packed = Vec::new();
+        for text in ["12 apples", "", "7 pears"] {
+            encode_next(Datagram::new(text).view(), &mut packed);
+        }
+        let lengths = |bytes| sequence(bytes).map(|part| part.map(<[u8]>::len)).collect::<Vec<_>>();
+        assert!(lengths(&[]).is_empty());
+        assert!(matches!(lengths(&packed)[..], [Ok(18), Ok(8), Ok(16)]), "{:?}", lengths(&packed));
+        for length in 1..packed.len() {
+            let parts = lengths(&packed[..length]);
+            let wrong = parts.iter().filter(|part| part.is_err()).count();
+            assert_eq!(wrong, usize::from(![19, 28].contains(&length)), "{length}: {parts:?}");
+        }
     }
 
     #[test]

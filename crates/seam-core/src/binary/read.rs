@@ -31,6 +31,14 @@ pub(super) fn datagram(bytes: &[u8], apart: Option<Bytes>, most: Most) -> Read<D
     Ok(datagram.with_tag(tag).with_envelope(rest.envelope()?))
 }
 
+/// The next part of a sequence.
+pub(super) fn part<'a>(sequence: &mut &'a [u8]) -> Read<&'a [u8]> {
+    let mut rest = Rest { bytes: sequence, most: Most::ANY, spent: 0 };
+    let part = rest.bytes()?;
+    *sequence = rest.bytes;
+    Ok(part)
+}
+
 /// What lies between version and checksum, once both are right.
 fn checked(bytes: &[u8]) -> Read<&[u8]> {
     match bytes.first() {

@@ -63,7 +63,7 @@ fn field<T>(code: u8, value: Option<T>, into: &mut Vec<u8>, put: impl FnOnce(T, 
     }
 }
 
-fn bytes(bytes: &[u8], into: &mut Vec<u8>) {
+pub(super) fn bytes(bytes: &[u8], into: &mut Vec<u8>) {
     length(bytes.len(), into);
     into.extend(bytes);
 }
