@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use seam_core::{Endpoint, Error, Kind, Limits, Parameter, Result, Scheme, Shape, parameters};
+use seam_core::{
+    Endpoint, Error, Kind, Limits, Parameter, Result, Scheme, Shape, Side, parameters,
+};
 
 pub(crate) static SCHEMES: [Scheme; 3] = [
     Scheme::new("sqs", Shape::Scope, &AWS).with_about(
@@ -24,6 +26,7 @@ macro_rules! with_common {
             parameters::DECLARE,
             VISIBILITY,
             THROUGHPUT,
+            PACK,
             parameters::CONFIRM.with_kind(Kind::Choice(&["stored"])).with_default("stored"),
             parameters::CREDIT,
             parameters::CREDIT_BYTES,
@@ -38,8 +41,8 @@ macro_rules! with_common {
     };
 }
 
-static AWS: [Parameter; 14] = with_common!();
-static EMULATOR: [Parameter; 17] =
+static AWS: [Parameter; 15] = with_common!();
+static EMULATOR: [Parameter; 18] =
     with_common!(REGION, parameters::PASSWORD_FILE, parameters::PASSWORD_ENV);
 
 const REGION: Parameter = Parameter::new("region", Kind::Text)
@@ -52,6 +55,10 @@ const VISIBILITY: Parameter = Parameter::new("visibility", Kind::Duration)
 
 const THROUGHPUT: Parameter = Parameter::new("throughput", Kind::Choice(&["high"]))
     .with_about("FIFO only: a queue that is created limits and removes duplicates per key");
+
+const PACK: Parameter = Parameter::new("pack", Kind::Flag)
+    .with_side(Side::Client)
+    .with_about("small datagrams share a message, which only receivers of this library read");
 
 const MAX_MESSAGE_ABOUT: &str = "largest message, with its attributes; without it what the queue takes, and no less than 256KiB";
 
@@ -72,6 +79,8 @@ pub(crate) struct Config {
     /// Whether the queue must have it too.
     pub(crate) is_visibility_given: bool,
     pub(crate) is_throughput_high: bool,
+    /// Whether small datagrams share a message.
+    pub(crate) packs: bool,
     pub(crate) credit: usize,
     pub(crate) credit_bytes: usize,
     pub(crate) connect_timeout: Duration,
@@ -92,6 +101,12 @@ impl Config {
                 "`throughput` is for FIFO queues, whose names end in `.fifo`; leave it out",
             ));
         }
+        let packs = endpoint.flag("pack");
+        if packs && is_fifo {
+            return Err(Error::invalid_endpoint(
+                "`pack` is for standard queues: a FIFO queue orders and removes duplicates by message; leave it out",
+            ));
+        }
         let account = endpoint.account().map(str::to_owned);
         check_account(account.as_deref())?;
         let (region, url) = place(endpoint)?;
@@ -105,6 +120,7 @@ impl Config {
             visibility: visibility(endpoint)?,
             is_visibility_given: endpoint.is_given("visibility"),
             is_throughput_high,
+            packs,
             credit: endpoint.count("credit").unwrap_or(4096),
             credit_bytes: endpoint.bytes("credit_bytes").unwrap_or(1 << 20),
             connect_timeout: endpoint.connect_timeout(),

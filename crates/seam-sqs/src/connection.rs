@@ -126,8 +126,8 @@ impl SqsConnection {
     /// Where datagrams of this endpoint are written.
     fn target(&self) -> Target {
         let Found { url, largest, .. } = self.parts.found.clone();
-        let is_fifo = self.parts.config.is_fifo;
-        Target { url, is_fifo, is_spread: false, is_reply: false, largest }
+        let Config { is_fifo, packs, .. } = *self.parts.config;
+        Target { url, is_fifo, is_spread: false, is_reply: false, packs, largest }
     }
 
     fn way(&self, target: Target) -> Result<Arc<Way<Target>>> {
@@ -198,7 +198,13 @@ impl Connection for SqsConnection {
                 "the reply address is no queue that this library made for a requester of this one"
                     .into(),
         })?;
-        Ok(self.way(Target { url, is_fifo: false, is_reply: true, ..self.target() })?)
+        Ok(self.way(Target {
+            url,
+            is_fifo: false,
+            is_reply: true,
+            packs: false,
+            ..self.target()
+        })?)
     }
 
     async fn drain(&self, deadline: Duration) -> Result<Drained> {

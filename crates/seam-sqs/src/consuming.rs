@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::WAIT;
 use crate::desk::{Desk, Renewed};
 use crate::failure::{self, Failure};
-use crate::inbox::{Item, Kind, Renewal, Write};
+use crate::inbox::{Arrival, Content, Kind, Renewal, Write};
 use crate::mapping::{self, Attribute, Attributes};
 use crate::polling::{Polling, Stock};
 use crate::publisher::seconds;
@@ -155,15 +155,14 @@ impl Serving {
             Ok(messages) => {
                 self.failures = 0;
                 self.standing.back();
-                let items: Vec<_> = messages.into_iter().filter_map(read).collect();
-                let bytes = items.iter().map(|item| item.size).sum();
-                self.polling.ended(asked, items.len(), bytes);
+                let arrivals: Vec<_> = messages.into_iter().filter_map(read).collect();
+                self.polling.ended(asked, arrivals.iter().map(Arrival::weight));
                 // When exactly SQS gave them away is not known: a moment before they came.
                 let received = began.max(now.checked_sub(ON_ITS_WAY).unwrap_or(began));
-                self.desk.take_in(items, received);
+                self.desk.take_in(arrivals, received);
             }
             Err(failure) => {
-                self.polling.ended(asked, 0, 0);
+                self.polling.ended(asked, std::iter::empty());
                 if failure.error.is_retryable() {
                     self.standing.lost(&failure.error);
                 }
@@ -317,11 +316,11 @@ async fn change(
     Ok(answer.failed)
 }
 
-/// A message as a delivery. Without a handle it could not be settled, so it is left to come again.
-fn read(message: Message) -> Option<Item> {
+/// A message as one delivery, or as many. Without a handle it could not be settled, so it is left to come again.
+fn read(message: Message) -> Option<Arrival> {
     let handle = message.receipt_handle?;
     let mut system = message.attributes.unwrap_or_default();
-    let attributes: Attributes = message
+    let mut attributes: Attributes = message
         .message_attributes
         .unwrap_or_default()
         .into_iter()
@@ -329,7 +328,10 @@ fn read(message: Message) -> Option<Item> {
         .collect();
     let group = system.remove(&System::MessageGroupId);
     let body = message.body.unwrap_or_default();
-    let datagram = mapping::decode(body, attributes, group.as_deref());
+    let content = match mapping::unpack(&mut attributes) {
+        Some(parts) => Content::Pack(parts),
+        None => Content::One(mapping::decode(body, attributes, group.as_deref())),
+    };
     let count = system.get(&System::ApproximateReceiveCount).and_then(|count| count.parse().ok());
     let mut note = Note::attempt(count.unwrap_or(1).max(1));
     note.possible_duplicate = note.attempt > 1;
@@ -340,7 +342,7 @@ fn read(message: Message) -> Option<Item> {
         let value = system.remove(&name).map(Value::from);
         note.native.extend(value.map(|value| (name.as_str().to_owned().into(), value)));
     }
-    Some(Item::new(&handle, datagram, note))
+    Some(Arrival { handle: handle.into(), note, content })
 }
 
 fn attribute(value: MessageAttributeValue) -> Option<Attribute> {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::Config;
-use crate::inbox::{Inbox, Item, Kind, Renewal, Revoked, Write};
+use crate::inbox::{Arrival, Inbox, Kind, Renewal, Revoked, Write};
 
 /// What a receiver and its task share.
 pub(crate) struct Desk {
@@ -57,10 +57,11 @@ impl Desk {
     pub(crate) fn quiet(&self) {
         let mut state = self.lock();
         state.quiet = true;
-        state.inbox.give_back();
-        state.due = Some(Instant::now());
+        let now = Instant::now();
+        state.inbox.give_back(now);
+        state.due = Some(now);
         let waker = state.inbox.call_all();
-        drop(state);
+        self.unlock(state);
         self.work.notify_one();
         waker.into_iter().for_each(Waker::wake);
     }
@@ -99,13 +100,13 @@ impl Desk {
     pub(crate) fn end(&self) -> u64 {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.ended, true);
-        let late = state.inbox.settle(Instant::now());
+        let now = Instant::now();
+        state.inbox.settle(now);
         let open = u64::try_from(state.inbox.in_hand()).unwrap_or(u64::MAX);
-        let revoked = state.inbox.end();
-        state.due = Some(Instant::now());
+        let revoked = state.inbox.end(now);
+        state.due = Some(now);
         let waker = state.inbox.call_all();
-        drop(state);
-        self.late(late);
+        self.unlock(state);
         revoked.into_iter().for_each(|(board, range)| board.revoke(range));
         waker.into_iter().for_each(Waker::wake);
         self.work.notify_one();
@@ -114,18 +115,19 @@ impl Desk {
     }
 
     /// Takes what came, which is ours since `received`. What comes too late goes back.
-    pub(crate) fn take_in(&self, items: Vec<Item>, received: Instant) {
+    pub(crate) fn take_in(&self, arrivals: Vec<Arrival>, received: Instant) {
         let mut state = self.lock();
         state.failed = None;
-        for item in items {
-            state.inbox.push(item, received);
+        for arrival in arrivals {
+            state.inbox.push(arrival, received);
         }
         if state.quiet || state.ended {
-            state.inbox.give_back();
-            state.due = Some(Instant::now());
+            let now = Instant::now();
+            state.inbox.give_back(now);
+            state.due = Some(now);
         }
         let waker = state.inbox.call();
-        drop(state);
+        self.unlock(state);
         waker.into_iter().for_each(Waker::wake);
     }
 
@@ -142,15 +144,14 @@ impl Desk {
     pub(crate) fn take_writes(&self) -> Option<(Vec<Write>, Kind)> {
         let now = Instant::now();
         let mut state = self.lock();
-        let late = state.inbox.settle(now);
+        state.inbox.settle(now);
         let is_due = state.due.is_some_and(|due| due <= now);
         let writes = state.inbox.take_writes(is_due);
         if writes.is_none() && is_due {
             state.due = None;
         }
         let is_told = state.inbox.is_told();
-        drop(state);
-        self.late(late);
+        self.unlock(state);
         if is_told {
             self.told.notify_waiters();
         }
@@ -164,19 +165,20 @@ impl Desk {
             let soon = Instant::now() + AGAIN;
             state.due = Some(state.due.map_or(soon, |due| due.max(soon)));
         }
-        let late = state.inbox.written(kind, count, again, lost);
-        drop(state);
-        self.late(late);
+        state.inbox.written(kind, count, again, lost);
+        self.unlock(state);
         self.told.notify_waiters();
     }
 
-    /// The leases that are to be extended now; those that have ended are lost.
+    /// The leases that are to be extended now; those that have ended are lost. What was asked for again is handed out.
     pub(crate) fn take_renewals(&self) -> Vec<Renewal> {
         let now = Instant::now();
         let mut state = self.lock();
         let revoked = state.inbox.expire(now);
         let renewals = state.inbox.take_renewals(now);
-        drop(state);
+        let waker = state.inbox.unpark(now);
+        self.unlock(state);
+        waker.into_iter().for_each(Waker::wake);
         self.revoke(revoked);
         renewals
     }
@@ -192,7 +194,7 @@ impl Desk {
                 Renewed::Lost => state.inbox.lose(renewal.number, &mut revoked),
             }
         }
-        drop(state);
+        self.unlock(state);
         self.revoke(revoked);
     }
 
@@ -209,7 +211,7 @@ impl Desk {
     pub(crate) fn next_due(&self, may_write: bool) -> Option<Instant> {
         let state = self.lock();
         let due = state.due.filter(|_| may_write);
-        [due, state.inbox.next_lease()].into_iter().flatten().min()
+        [due, state.inbox.next_due()].into_iter().flatten().min()
     }
 
     /// Whether SQS has answered all that was settled or given back.
@@ -223,7 +225,10 @@ impl Desk {
         state.quiet && state.inbox.is_idle()
     }
 
-    fn late(&self, count: u64) {
+    /// Lets go of `state`, and tells what came too late.
+    fn unlock(&self, mut state: MutexGuard<'_, State>) {
+        let count = state.inbox.take_untold_late();
+        drop(state);
         if count > 0 {
             self.events.emit(Event::SettlementFailed { count });
         }
@@ -251,9 +256,10 @@ impl Harvester for Desk {
         if rings {
             state.due = Some(soon);
         }
-        let late = if state.ended { state.inbox.settle(now) } else { 0 };
-        drop(state);
-        self.late(late);
+        if state.ended {
+            state.inbox.settle(now);
+        }
+        self.unlock(state);
         if rings {
             self.work.notify_one();
         }

@@ -1,8 +1,11 @@
 //! What one receiver has: what came and is not settled, and until when it is ours. No client is touched here, and nothing
 //! waits.
 //!
-//! Each delivery has a lease, which is extended while anybody has it, the receiver's own buffer included, until SQS
+//! Each message has a lease, which is extended while anybody has it, the receiver's own buffer included, until SQS
 //! allows no more. One whose lease ended is lost: its verdict is refused, or counted as late.
+//!
+//! A pack is several deliveries under one lease. It is deleted once all of them are done; what is to come again waits
+//! here, and only where nobody receives any more does the pack go back, whole: then what was done of it comes again, too.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
@@ -10,12 +13,14 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
 use seam_broker::Most;
 use seam_core::driver::{Board, Harvest, Harvester};
-use seam_core::{Datagram, Deliveries, Note};
+use seam_core::{Datagram, Deliveries, Note, Position, binary};
 use tokio::time::Instant;
 
 use crate::config::LONGEST_LEASE;
+use crate::mapping::Packed;
 use crate::packing::MOST_ENTRIES;
 
 /// What one receiver has.
@@ -25,6 +30,10 @@ pub(crate) struct Inbox {
     numbers: u64,
     held: HashMap<u64, Held>,
     ready: VecDeque<Item>,
+    /// Of packs, to be handed out again then.
+    parked: BTreeSet<(Instant, Place)>,
+    /// Nothing is handed out any more.
+    is_quiet: bool,
     /// When each lease ends.
     ends: BTreeSet<(Instant, u64)>,
     /// When each lease is to be extended.
@@ -33,7 +42,9 @@ pub(crate) struct Inbox {
     tokens: u64,
     in_hand: usize,
     in_hand_bytes: usize,
-    held_bytes: usize,
+    /// Deliveries that are not settled, in whoever's hand.
+    open: usize,
+    open_bytes: usize,
     /// Verdicts that nobody has looked at.
     marked: Vec<Arc<Board>>,
     deletes: VecDeque<Write>,
@@ -41,54 +52,111 @@ pub(crate) struct Inbox {
     /// Writes that SQS has not answered.
     writing: usize,
     late: u64,
+    /// Those that nobody was told of.
+    untold_late: u64,
     waker: Option<Waker>,
     harvest: Harvest,
 }
 
-/// A delivery as it came.
-pub(crate) struct Item {
+/// A message as it came.
+pub(crate) struct Arrival {
     pub(crate) handle: Arc<str>,
-    pub(crate) datagram: Datagram,
     pub(crate) note: Note,
-    pub(crate) size: usize,
-    number: u64,
+    pub(crate) content: Content,
 }
 
-impl Item {
-    pub(crate) fn new(handle: &str, datagram: Datagram, note: Note) -> Self {
-        let size = datagram.view().size().max(1);
-        Self { handle: handle.into(), datagram, note, size, number: 0 }
+/// What a message carries.
+pub(crate) enum Content {
+    One(Datagram),
+    Pack(Vec<Packed>),
+}
+
+impl Arrival {
+    /// Its datagrams, and their bytes.
+    pub(crate) fn weight(&self) -> (usize, usize) {
+        match &self.content {
+            Content::One(datagram) => (1, size(datagram)),
+            Content::Pack(parts) => {
+                (parts.len(), parts.iter().map(|(_, datagram)| size(datagram)).sum())
+            }
+        }
     }
 }
 
-/// A delivery that is ours, in whoever's hand.
+fn size(datagram: &Datagram) -> usize {
+    datagram.view().size().max(1)
+}
+
+/// A delivery to be handed out.
+struct Item {
+    place: Place,
+    datagram: Datagram,
+    note: Note,
+    size: usize,
+}
+
+/// The number of a message, and which of its datagrams.
+type Place = (u64, usize);
+
+/// A message that is ours, in whoever's hand.
 struct Held {
     handle: Arc<str>,
+    note: Note,
     /// Since when.
     received: Instant,
     /// Until when.
     until: Instant,
+    parts: Vec<Part>,
+    /// Parts that are not settled.
+    open: usize,
+}
+
+/// A datagram of a message that is ours.
+struct Part {
     size: usize,
-    /// The batch that it was handed out in, and its place there.
-    place: Option<(u64, u32)>,
+    state: State,
+    /// As it lies in its pack, if it is of one.
+    packed: Option<Bytes>,
+    /// How often it was asked for again here.
+    retries: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// In nobody's hand.
+    Waiting,
+    /// In a hand: which batch, and where in it.
+    Handed(u64, u32),
+    Done,
+    /// To come again with its message.
+    Back,
 }
 
 /// A batch in the hands of a receiver.
 struct Handed {
     board: Arc<Board>,
-    /// The number of each; `None` once it is settled.
-    numbers: Vec<Option<u64>>,
+    /// The place of each; `None` once it is settled.
+    places: Vec<Option<Place>>,
     open: usize,
 }
 
-/// What SQS is to be told of one delivery.
+/// What a receiver wants of a delivery.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Done,
+    Again(Duration),
+    /// It is not wanted, and nobody has said so.
+    Dropped,
+}
+
+/// What SQS is to be told of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     pub(crate) handle: Arc<str>,
     /// Seconds until it is delivered again; for a delete nothing.
     pub(crate) seconds: i32,
-    /// Whether it is a verdict that may come too late.
-    pub(crate) is_verdict: bool,
+    /// How many verdicts it carries, which may come too late.
+    pub(crate) verdicts: u64,
     /// The lease ends then, and with it what can be told.
     pub(crate) until: Instant,
 }
@@ -101,7 +169,7 @@ pub(crate) struct Renewal {
     pub(crate) seconds: i32,
 }
 
-/// Deliveries that are nobody's any more; to be revoked without a lock.
+/// Deliveries that are nobody's any more, to be revoked without a lock.
 pub(crate) type Revoked = Vec<(Arc<Board>, Range<u32>)>;
 
 impl Inbox {
@@ -111,34 +179,65 @@ impl Inbox {
             numbers: 0,
             held: HashMap::new(),
             ready: VecDeque::new(),
+            parked: BTreeSet::new(),
+            is_quiet: false,
             ends: BTreeSet::new(),
             renewals: BTreeSet::new(),
             boards: HashMap::new(),
             tokens: 0,
             in_hand: 0,
             in_hand_bytes: 0,
-            held_bytes: 0,
+            open: 0,
+            open_bytes: 0,
             marked: Vec::new(),
             deletes: VecDeque::new(),
             changes: VecDeque::new(),
             writing: 0,
             late: 0,
+            untold_late: 0,
             waker: None,
             harvest: Harvest::default(),
         }
     }
 
     /// Takes what came, which is ours since `received`.
-    pub(crate) fn push(&mut self, mut item: Item, received: Instant) {
+    pub(crate) fn push(&mut self, arrival: Arrival, received: Instant) {
         self.numbers += 1;
-        let (number, size, handle) = (self.numbers, item.size, item.handle.clone());
-        item.number = number;
+        let (number, (open, bytes)) = (self.numbers, arrival.weight());
+        let Arrival { handle, note, content } = arrival;
         let until = received + self.visibility;
-        self.held.insert(number, Held { handle, received, until, size, place: None });
-        self.held_bytes += size;
+        let mut held = Held { handle, note, received, until, parts: Vec::new(), open };
+        let datagrams = match content {
+            Content::One(datagram) => vec![(None, datagram)],
+            Content::Pack(parts) => {
+                parts.into_iter().map(|(packed, datagram)| (Some(packed), datagram)).collect()
+            }
+        };
+        for (packed, datagram) in datagrams {
+            let (size, state) = (size(&datagram), State::Waiting);
+            held.parts.push(Part { size, state, packed, retries: 0 });
+            let at = held.parts.len() - 1;
+            self.ready.push_back(Item { place: (number, at), datagram, note: held.note(at), size });
+        }
+        self.held.insert(number, held);
+        (self.open, self.open_bytes) = (self.open + open, self.open_bytes + bytes);
         self.ends.insert((until, number));
         self.renewals.insert((received + self.visibility / 3, number));
-        self.ready.push_back(item);
+    }
+
+    /// Takes what is due of what was asked for again, and says whom to wake for it.
+    pub(crate) fn unpark(&mut self, now: Instant) -> Option<Waker> {
+        while let Some(&(_, place)) = self.parked.first().filter(|(at, _)| *at <= now) {
+            self.parked.pop_first();
+            let (number, at) = place;
+            let Some(held) = self.held.get(&number) else { continue };
+            let Part { size, ref packed, .. } = held.parts[at];
+            // It was read before.
+            let datagram = packed.as_ref().and_then(|packed| binary::decode(packed).ok());
+            let Some(datagram) = datagram else { continue };
+            self.ready.push_back(Item { place, datagram, note: held.note(at), size });
+        }
+        self.call()
     }
 
     /// Whom to wake since there is something to hand out.
@@ -174,16 +273,17 @@ impl Inbox {
         }
         self.tokens += 1;
         let board = into.begin(count, self.tokens, harvester);
-        let mut numbers = Vec::with_capacity(count);
+        let mut places = Vec::with_capacity(count);
         for (index, item) in (0_u32..).zip(self.ready.drain(..count)) {
-            numbers.push(Some(item.number));
-            if let Some(held) = self.held.get_mut(&item.number) {
-                held.place = Some((self.tokens, index));
+            let (number, at) = item.place;
+            places.push(Some(item.place));
+            if let Some(held) = self.held.get_mut(&number) {
+                held.parts[at].state = State::Handed(self.tokens, index);
             }
             into.push_noted(item.datagram, item.note);
         }
         (self.in_hand, self.in_hand_bytes) = (self.in_hand + count, bytes);
-        self.boards.insert(self.tokens, Handed { board, numbers, open: count });
+        self.boards.insert(self.tokens, Handed { board, places, open: count });
         true
     }
 
@@ -196,71 +296,115 @@ impl Inbox {
         is_news
     }
 
-    /// Takes over what was settled; how many settlements came too late. One whose lease has ended by now is late even if
-    /// nobody noticed before, as where the process stood still.
-    pub(crate) fn settle(&mut self, now: Instant) -> u64 {
-        let mut late = 0;
+    /// Takes over what was settled. One whose lease has ended by now is late even if nobody noticed before, as where the
+    /// process stood still.
+    pub(crate) fn settle(&mut self, now: Instant) {
         let mut harvest = std::mem::take(&mut self.harvest);
         for board in std::mem::take(&mut self.marked) {
             board.harvest(&mut harvest);
             let token = board.token();
             for index in harvest.done.iter().cloned().flatten() {
-                match self.release(token, index).filter(|held| held.until > now) {
-                    Some(held) => self.deletes.push_back(held.write(0, true)),
-                    None => late += 1,
-                }
+                self.settle_one(token, index, Verdict::Done, now);
             }
             for index in harvest.dropped.iter().cloned().flatten() {
-                let held = self.release(token, index);
-                self.changes.extend(held.map(|held| held.write(0, false)));
+                self.settle_one(token, index, Verdict::Dropped, now);
             }
             for (index, after) in harvest.retried.drain(..) {
-                match self.release(token, index).filter(|held| held.until > now) {
-                    Some(held) => {
-                        let seconds = held.seconds_after(after, now);
-                        self.changes.push_back(held.write(seconds, !after.is_zero()));
-                    }
-                    None => late += 1,
-                }
+                self.settle_one(token, index, Verdict::Again(after), now);
             }
         }
         self.harvest = harvest;
-        self.late += late;
-        late
     }
 
-    /// Ends one delivery in hand, if it is still ours.
-    fn release(&mut self, token: u64, index: u32) -> Option<Held> {
-        let number = self.leave_hand(token, index)?;
-        self.let_go(number)
+    fn settle_one(&mut self, token: u64, index: u32, verdict: Verdict, now: Instant) {
+        let counts = u64::from(!matches!(verdict, Verdict::Dropped));
+        let Some((number, at)) = self.leave_hand(token, index) else {
+            return self.note_late(counts);
+        };
+        let Some(held) = self.held.get_mut(&number) else { return self.note_late(counts) };
+        if held.until <= now {
+            self.note_late(counts);
+            return self.close((number, at), State::Back, now);
+        }
+        let after = match verdict {
+            Verdict::Done => return self.close((number, at), State::Done, now),
+            Verdict::Again(after) => after,
+            Verdict::Dropped => Duration::ZERO,
+        };
+        if held.parts[at].packed.is_none() {
+            let seconds = held.seconds_after(after, now);
+            let verdicts = u64::from(!after.is_zero());
+            let write = self.let_go(number).map(|held| held.write(seconds, verdicts));
+            self.changes.extend(write);
+        } else if self.is_quiet {
+            self.close((number, at), State::Back, now);
+        } else {
+            held.parts[at].state = State::Waiting;
+            held.parts[at].retries += 1;
+            self.parked.insert((now + after, (number, at)));
+        }
     }
 
-    /// The number of a delivery that is in nobody's hand any more.
-    fn leave_hand(&mut self, token: u64, index: u32) -> Option<u64> {
+    /// Notes verdicts that came too late.
+    fn note_late(&mut self, count: u64) {
+        (self.late, self.untold_late) = (self.late + count, self.untold_late + count);
+    }
+
+    /// The place of a delivery that is in nobody's hand any more.
+    fn leave_hand(&mut self, token: u64, index: u32) -> Option<Place> {
         let handed = self.boards.get_mut(&token)?;
         let at = usize::try_from(index).unwrap_or(usize::MAX);
-        let number = handed.numbers.get_mut(at).and_then(Option::take)?;
+        let place = handed.places.get_mut(at).and_then(Option::take)?;
         handed.open -= 1;
         if handed.open == 0 {
             self.boards.remove(&token);
         }
         self.in_hand -= 1;
-        self.in_hand_bytes -= self.held.get(&number).map_or(0, |held| held.size);
-        Some(number)
+        self.in_hand_bytes -= self.held.get(&place.0).map_or(0, |held| held.parts[place.1].size);
+        Some(place)
     }
 
+    /// A delivery is settled; with the last of its message SQS is told.
+    fn close(&mut self, (number, at): Place, state: State, now: Instant) {
+        let Some(held) = self.held.get_mut(&number) else { return };
+        let part = &mut held.parts[at];
+        part.state = state;
+        (self.open, self.open_bytes) = (self.open - 1, self.open_bytes - part.size);
+        held.open -= 1;
+        if held.open > 0 {
+            return;
+        }
+        let Some(held) = self.let_go(number) else { return };
+        let (count, done) = (held.parts.len(), held.done());
+        let verdicts = u64::try_from(done).unwrap_or(u64::MAX);
+        if done == count {
+            self.deletes.push_back(held.write(0, verdicts));
+            return;
+        }
+        // The rest of a pack comes again, and these with it.
+        self.note_late(verdicts);
+        if held.until > now {
+            self.changes.push_back(held.write(0, 0));
+        }
+    }
+
+    /// A message is ours no more.
     fn let_go(&mut self, number: u64) -> Option<Held> {
         let held = self.held.remove(&number)?;
         self.ends.remove(&(held.until, number));
-        self.held_bytes -= held.size;
+        for part in held.parts.iter().filter(|part| part.is_open()) {
+            (self.open, self.open_bytes) = (self.open - 1, self.open_bytes - part.size);
+        }
         Some(held)
     }
 
-    /// Gives back what is in nobody's hand.
-    pub(crate) fn give_back(&mut self) {
-        for item in std::mem::take(&mut self.ready) {
-            let held = self.let_go(item.number);
-            self.changes.extend(held.map(|held| held.write(0, false)));
+    /// Gives back what is in nobody's hand, now and from now on.
+    pub(crate) fn give_back(&mut self, now: Instant) {
+        self.is_quiet = true;
+        let ready = std::mem::take(&mut self.ready).into_iter().map(|item| item.place);
+        let parked = std::mem::take(&mut self.parked).into_iter().map(|(_, place)| place);
+        for place in ready.chain(parked) {
+            self.close(place, State::Back, now);
         }
     }
 
@@ -285,20 +429,11 @@ impl Inbox {
         }
     }
 
-    /// SQS has answered: `again` was not done, and `lost` never will be. How many of those were verdicts.
-    pub(crate) fn written(
-        &mut self,
-        kind: Kind,
-        count: usize,
-        again: Vec<Write>,
-        lost: &[Write],
-    ) -> u64 {
+    /// SQS has answered: `again` was not done, and `lost` never will be.
+    pub(crate) fn written(&mut self, kind: Kind, count: usize, again: Vec<Write>, lost: &[Write]) {
         self.writing -= count;
         self.queue(kind).extend(again);
-        let lost = lost.iter().filter(|write| write.is_verdict).count();
-        let lost = u64::try_from(lost).unwrap_or(u64::MAX);
-        self.late += lost;
-        lost
+        self.note_late(lost.iter().map(|write| write.verdicts).sum());
     }
 
     /// The leases that are to be extended now, no more than go into one call.
@@ -339,17 +474,22 @@ impl Inbox {
         self.renewals.insert((next, renewal.number));
     }
 
-    /// The lease of a delivery is lost; what is to be revoked.
+    /// The lease of a message is lost; what is to be revoked.
     pub(crate) fn lose(&mut self, number: u64, revoked: &mut Revoked) {
-        let Some(place) = self.held.get(&number).map(|held| held.place) else { return };
-        match place {
-            None => self.ready.retain(|item| item.number != number),
-            Some((token, index)) => {
-                let board = self.boards.get(&token).map(|handed| handed.board.clone());
-                revoked.extend(board.map(|board| (board, index..index + 1)));
-                self.leave_hand(token, index);
-            }
+        let Some(held) = self.held.get(&number) else { return };
+        let handed = |part: &Part| match part.state {
+            State::Handed(token, index) => Some((token, index)),
+            _ => None,
+        };
+        let handed: Vec<_> = held.parts.iter().filter_map(handed).collect();
+        self.note_late(u64::try_from(held.done()).unwrap_or(u64::MAX));
+        for (token, index) in handed {
+            let board = self.boards.get(&token).map(|handed| handed.board.clone());
+            revoked.extend(board.map(|board| (board, index..index + 1)));
+            self.leave_hand(token, index);
         }
+        self.ready.retain(|item| item.place.0 != number);
+        self.parked.retain(|(_, place)| place.0 != number);
         self.let_go(number);
     }
 
@@ -362,35 +502,32 @@ impl Inbox {
         revoked
     }
 
-    /// When a lease is to be extended, or ends.
-    pub(crate) fn next_lease(&self) -> Option<Instant> {
+    /// When a lease is to be extended, or ends, or what was asked for again is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
         let first = |set: &BTreeSet<(Instant, u64)>| set.first().map(|(at, _)| *at);
-        [first(&self.renewals), first(&self.ends)].into_iter().flatten().min()
+        let parked = self.parked.first().map(|(at, _)| *at);
+        [first(&self.renewals), first(&self.ends), parked].into_iter().flatten().min()
     }
 
     /// Ends every lease that is in a hand: what is to be revoked. They go back at once.
-    pub(crate) fn end(&mut self) -> Revoked {
-        self.give_back();
+    pub(crate) fn end(&mut self, now: Instant) -> Revoked {
+        self.give_back(now);
         let mut revoked = Revoked::new();
-        for (_, handed) in self.boards.drain() {
-            for (index, number) in (0_u32..).zip(handed.numbers) {
-                let Some(held) = number.and_then(|number| self.held.remove(&number)) else {
-                    continue;
-                };
-                self.changes.push_back(held.write(0, false));
+        for (_, handed) in std::mem::take(&mut self.boards) {
+            for (index, place) in (0_u32..).zip(handed.places) {
+                let Some(place) = place else { continue };
                 revoked.push((handed.board.clone(), index..index + 1));
+                self.close(place, State::Back, now);
             }
         }
-        self.held.clear();
-        self.ends.clear();
         self.renewals.clear();
-        (self.in_hand, self.in_hand_bytes, self.held_bytes) = (0, 0, 0);
+        (self.in_hand, self.in_hand_bytes) = (0, 0);
         revoked
     }
 
-    /// What is not settled, in messages and bytes.
+    /// What is not settled, in deliveries and bytes.
     pub(crate) fn held(&self) -> (usize, usize) {
-        (self.held.len(), self.held_bytes)
+        (self.open, self.open_bytes)
     }
 
     /// What waits to be handed out.
@@ -421,6 +558,11 @@ impl Inbox {
     pub(crate) fn take_late(&mut self) -> u64 {
         std::mem::take(&mut self.late)
     }
+
+    /// The same, to be told as an event.
+    pub(crate) fn take_untold_late(&mut self) -> u64 {
+        std::mem::take(&mut self.untold_late)
+    }
 }
 
 /// What a write does.
@@ -431,9 +573,30 @@ pub(crate) enum Kind {
     Change,
 }
 
+impl Part {
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Waiting | State::Handed(..))
+    }
+}
+
 impl Held {
-    fn write(&self, seconds: i32, is_verdict: bool) -> Write {
-        Write { handle: self.handle.clone(), seconds, is_verdict, until: self.until }
+    fn write(&self, seconds: i32, verdicts: u64) -> Write {
+        Write { handle: self.handle.clone(), seconds, verdicts, until: self.until }
+    }
+
+    fn done(&self) -> usize {
+        self.parts.iter().filter(|part| part.state == State::Done).count()
+    }
+
+    /// What is known of one delivery of it.
+    fn note(&self, at: usize) -> Note {
+        let (mut note, part) = (self.note.clone(), &self.parts[at]);
+        note.attempt = note.attempt.saturating_add(part.retries);
+        note.possible_duplicate = note.attempt > 1;
+        if let (Some(_), Some(Position::Name(id))) = (&part.packed, &note.position) {
+            note.position = Some(Position::Name(format!("{id}/{at}").into()));
+        }
+        note
     }
 
     /// So long from now, or as long as SQS allows since it was received.

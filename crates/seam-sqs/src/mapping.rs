@@ -5,17 +5,22 @@
 //! traces messages needs some. All else goes into one attribute, [`SLOT`](name::SLOT), which the
 //! [`binary`](seam_core::binary) form of core fills. Pure functions: no client, no socket, no clock.
 //!
+//! A sender that packs writes many datagrams into one message, a sequence in core's binary form: one attribute,
+//! [`PACK`](name::PACK), beside a body that says nothing.
+//!
 //! The slot lists *all* headers of the datagram, or none where the attributes alone tell them exactly: in the order of
 //! their names, each once, as text or bytes. Each is a list with its value, or an empty one where the attribute stands.
 //! So what a foreign program adds disturbs nothing, and what it takes away stays away.
 
 mod group;
 mod name;
+mod pack;
 mod read;
 mod text;
 mod write;
 
 pub(crate) use group::{deduplication, group};
+pub(crate) use pack::{MOST_PACKED, PACK_BYTES, Packed, pack, packed, unpack};
 pub(crate) use read::{Attributes, decode};
 pub(crate) use write::{Written, encode};
 

@@ -5,6 +5,7 @@
 //! so there a call in doubt is repeated until shortly before that.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{self, Failure, Proof};
-use crate::mapping::Attribute;
-use crate::packing::{Entry, Packing};
+use crate::mapping::{self, Attribute, Written};
+use crate::packing::{Entry, Form, Packing, messages};
 use crate::publisher::{Answer, Publisher};
 use crate::queue::Queue;
 use crate::standing::Standing;
@@ -62,6 +63,8 @@ struct Sent {
     batch: Vec<Entry>,
     /// Those that nobody had taken back before it.
     left: Vec<Entry>,
+    /// Which of those went in which message.
+    messages: Vec<Range<usize>>,
     began: Instant,
     answer: Result<SendMessageBatchOutput, Failure>,
 }
@@ -108,12 +111,12 @@ impl Sending {
     }
 
     fn ended(&mut self, sent: Sent) {
-        let Sent { batch, left, began, answer } = sent;
+        let Sent { batch, left, messages, began, answer } = sent;
         let outcome = match answer {
             Ok(answer) => {
                 (self.failures, self.until) = (0, None);
                 self.standing.back();
-                self.answered(&left, &answer)
+                self.answered(&left, &messages, &answer)
             }
             Err(failure) => self.failed(left, began, &failure),
         };
@@ -123,27 +126,36 @@ impl Sending {
     }
 
     /// What SQS says of each message.
-    fn answered(&mut self, left: &[Entry], answer: &SendMessageBatchOutput) -> Outcome {
+    fn answered(
+        &mut self,
+        left: &[Entry],
+        messages: &[Range<usize>],
+        answer: &SendMessageBatchOutput,
+    ) -> Outcome {
         let stored: HashSet<_> = answer.successful().iter().map(|entry| entry.id()).collect();
         let failed: HashMap<_, _> =
             answer.failed().iter().map(|entry| (entry.id(), entry)).collect();
         let mut outcome = Outcome::default();
         let is_stored = |at: usize| stored.contains(&*at.to_string());
-        for (at, entry) in left.iter().enumerate() {
-            let number = entry.number;
-            match failed.get(&*at.to_string()) {
-                None if is_stored(at) => outcome.answers.push((number, Ok(()))),
-                None => outcome.answers.push((number, Err((Fate::MaybeSent, self.silent())))),
-                Some(failed) => {
-                    let mut later = left.iter().enumerate().skip(at + 1);
-                    let is_overtaken =
-                        later.any(|(at, other)| same_group(entry, other) && is_stored(at));
-                    if entry.order.is_some() && !failed.sender_fault() && !is_overtaken {
-                        outcome.again.push(entry.clone());
-                    } else {
-                        let error = (fate(entry, Proof::Refused), self.refused(entry, failed));
-                        outcome.answers.push((number, Err(error)));
-                    }
+        for (at, range) in messages.iter().enumerate() {
+            let entries = &left[range.clone()];
+            let Some(failed) = failed.get(&*at.to_string()) else {
+                let became = match is_stored(at) {
+                    true => Ok(()),
+                    false => Err((Fate::MaybeSent, self.silent())),
+                };
+                outcome.answers.extend(entries.iter().map(|entry| (entry.number, became.clone())));
+                continue;
+            };
+            for entry in entries {
+                let mut later = messages.iter().enumerate().skip(at + 1);
+                let is_overtaken =
+                    later.any(|(at, other)| same_group(entry, &left[other.start]) && is_stored(at));
+                if entry.order.is_some() && !failed.sender_fault() && !is_overtaken {
+                    outcome.again.push(entry.clone());
+                } else {
+                    let error = (fate(entry, Proof::Refused), self.refused(entry, failed));
+                    outcome.answers.push((entry.number, Err(error)));
                 }
             }
         }
@@ -230,7 +242,10 @@ async fn at(until: Option<Instant>) {
 async fn send(queue: Arc<Queue>, batch: Vec<Entry>, left: Vec<Entry>) -> Sent {
     let began = Instant::now();
     let target = left[0].target.clone();
-    let entries: Result<Vec<_>, _> = left.iter().enumerate().map(request).collect();
+    let messages = messages(&left);
+    let of =
+        |(at, range): (usize, &Range<usize>)| request(at, &left[range.clone()], left.len() == 1);
+    let entries: Result<Vec<_>, _> = messages.iter().enumerate().map(of).collect();
     let asked = queue.clients.calls.send_message_batch().queue_url(&target.url);
     let answer = match entries {
         Ok(entries) => asked.set_entries(Some(entries)).send().await,
@@ -250,17 +265,21 @@ async fn send(queue: Arc<Queue>, batch: Vec<Entry>, left: Vec<Entry>) -> Sent {
         }),
         answer => answer,
     };
-    Sent { batch, left, began, answer }
+    Sent { batch, left, messages, began, answer }
 }
 
+/// The message at `at` of a call, which is of these datagrams; `is_all` where the call has no other.
 fn request(
-    (at, entry): (usize, &Entry),
+    at: usize,
+    entries: &[Entry],
+    is_all: bool,
 ) -> Result<SendMessageBatchRequestEntry, aws_sdk_sqs::error::BuildError> {
+    let (entry, message) = (&entries[0], message(entries, is_all));
     let mut request = SendMessageBatchRequestEntry::builder()
         .id(at.to_string())
-        .message_body(&entry.message.body)
+        .message_body(&message.body)
         .set_delay_seconds(entry.delay);
-    for (name, value) in &entry.message.attributes {
+    for (name, value) in &message.attributes {
         request = request.message_attributes(name, native(value)?);
     }
     if let Some(order) = &entry.order {
@@ -268,6 +287,22 @@ fn request(
             request.message_group_id(&*order.group).message_deduplication_id(&order.duplicate);
     }
     request.build()
+}
+
+fn message(entries: &[Entry], is_all: bool) -> Arc<Written> {
+    let alone = match &entries[0].form {
+        Form::Alone(message) => return message.clone(),
+        // Whoever is no receiver of ours reads it, too.
+        Form::Packed(_, datagram) if is_all => {
+            mapping::encode(datagram.view(), false, entries[0].target.largest).ok()
+        }
+        Form::Packed(..) => None,
+    };
+    let parts = entries.iter().filter_map(|entry| match &entry.form {
+        Form::Packed(part, _) => Some(&part[..]),
+        Form::Alone(_) => None,
+    });
+    Arc::new(alone.unwrap_or_else(|| mapping::pack(parts)))
 }
 
 fn native(value: &Attribute) -> Result<MessageAttributeValue, aws_sdk_sqs::error::BuildError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use seam_broker::{Outgoing, Unsent};
 use seam_core::{Error, Fate, Result};
 
-use crate::mapping;
-use crate::packing::{Entry, Order};
+use crate::mapping::{self, MOST_PACKED};
+use crate::packing::{Entry, Form, Order};
 use crate::replies;
 use crate::target::Target;
 
@@ -51,7 +51,6 @@ impl Publisher {
     fn entry(&self, unsent: Unsent<Target>) -> Result<Entry> {
         let Unsent { number, target, datagram } = unsent;
         let view = datagram.view();
-        let message = Arc::new(mapping::encode(view, target.is_fifo, target.largest)?);
         let order = target.is_fifo.then(|| {
             let id = view.envelope().id.as_ref();
             let duplicate = id.map_or_else(replies::instance, mapping::deduplication);
@@ -64,7 +63,12 @@ impl Publisher {
         let wait = view.envelope().deliver_at.filter(|_| !target.is_fifo);
         let wait = wait.map(|at| at.saturating_since(self.outgoing.clock().wall()));
         let delay = wait.filter(|wait| !wait.is_zero()).map(seconds);
-        Ok(Entry { number, target, message, order, delay, doubt: None })
+        let part = (target.packs && delay.is_none()).then(|| mapping::packed(view));
+        let form = match part.filter(|part| part.len() <= MOST_PACKED.min(target.largest)) {
+            Some(part) => Form::Packed(part, datagram),
+            None => Form::Alone(Arc::new(mapping::encode(view, target.is_fifo, target.largest)?)),
+        };
+        Ok(Entry { number, target, form, order, delay, doubt: None })
     }
 
     /// Those of `batch` that nobody has taken back; they leave now.

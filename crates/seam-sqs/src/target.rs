@@ -9,6 +9,8 @@ pub(crate) struct Target {
     pub(crate) is_spread: bool,
     /// Whether a requester reads there, and nobody makes the queue again.
     pub(crate) is_reply: bool,
+    /// Whether small datagrams share a message.
+    pub(crate) packs: bool,
     /// The bytes that a message may have.
     pub(crate) largest: usize,
 }

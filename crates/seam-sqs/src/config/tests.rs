@@ -21,7 +21,13 @@ fn check_refused(uri: &str, complaint: &str) {
 fn a_plain_uri_is_a_standard_queue_of_ones_own() {
     let config = config("sqs://eu-west-1/orders").unwrap();
     assert_eq!((config.queue.as_str(), config.region.as_str()), ("orders", "eu-west-1"));
-    assert!(!config.is_fifo && config.declare && config.account.is_none() && config.url.is_none());
+    assert!(
+        !config.is_fifo
+            && !config.packs
+            && config.declare
+            && config.account.is_none()
+            && config.url.is_none()
+    );
     assert_eq!(config.visibility, Duration::from_secs(30));
     assert_eq!((config.credit, config.credit_bytes), (4096, 1 << 20));
     assert_eq!(config.least_message(), 256 << 10);
@@ -81,5 +87,5 @@ fn what_does_not_fit_together_is_refused() {
     check_refused("sqs://r/q?visibility=13h", "3s to 12h");
     check_refused("sqs://r/q?max_message=2MiB", "1MiB");
     check_refused("sqs://r/q?role=dial", "no use");
-    check_refused("sqs://r/q?pack=true", "pack");
+    check_refused("sqs://r/q.fifo?pack=true", "standard queues");
 }

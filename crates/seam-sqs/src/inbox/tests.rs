@@ -22,8 +22,12 @@ fn in_hand(count: usize) -> (Inbox, Deliveries, Arc<Board>, Instant) {
 fn push(inbox: &mut Inbox, count: usize, now: Instant) {
     for number in 0..count {
         let datagram = Datagram::new(format!("{number}"));
-        inbox.push(Item::new(&format!("handle-{number}"), datagram, Note::default()), now);
+        inbox.push(arrival(number, Content::One(datagram)), now);
     }
+}
+
+fn arrival(number: usize, content: Content) -> Arrival {
+    Arrival { handle: format!("handle-{number}").into(), note: Note::default(), content }
 }
 
 fn hand_out(inbox: &mut Inbox) -> (Deliveries, Arc<Board>) {
@@ -37,7 +41,8 @@ fn hand_out(inbox: &mut Inbox) -> (Deliveries, Arc<Board>) {
 /// Has the inbox see what was published.
 fn look(inbox: &mut Inbox, board: &Arc<Board>, now: Instant) -> u64 {
     inbox.mark(board);
-    inbox.settle(now)
+    inbox.settle(now);
+    inbox.take_untold_late()
 }
 
 fn handles(writes: &[Write]) -> Vec<&str> {
@@ -136,8 +141,8 @@ fn an_ack_that_sqs_refuses_is_late() {
     deliveries.ack_all();
     look(&mut inbox, &board, now);
     let (writes, kind) = inbox.take_writes(true).unwrap();
-    assert_eq!(inbox.written(kind, 1, Vec::new(), &writes), 1);
-    assert_eq!(inbox.take_late(), 1);
+    inbox.written(kind, 1, Vec::new(), &writes);
+    assert_eq!((inbox.take_late(), inbox.take_untold_late()), (1, 1));
 }
 
 #[test]
@@ -154,7 +159,7 @@ fn what_sqs_did_not_do_is_told_again() {
 fn an_end_revokes_what_is_in_hand_and_gives_all_back() {
     let (mut inbox, _deliveries, board, now) = in_hand(2);
     push(&mut inbox, 1, now);
-    assert_eq!(inbox.end().len(), 2);
+    assert_eq!(inbox.end(now).len(), 2);
     let (changes, kind) = inbox.take_writes(true).unwrap();
     assert_eq!((changes.len(), kind), (3, Kind::Change));
     assert!(changes.iter().all(|write| write.seconds == 0));
@@ -174,4 +179,111 @@ fn credit_bounds_what_is_in_hand_and_one_always_fits() {
     let most = Most { bytes: 1 << 20, ..most };
     assert!(inbox.hand_out(&most, &mut two, Arc::new(Deaf)));
     assert_eq!(two.len(), 1);
+}
+
+/// An inbox with one pack of so many in hand, received now.
+fn pack_in_hand(count: usize) -> (Inbox, Deliveries, Arc<Board>, Instant) {
+    let (mut inbox, now) = (Inbox::new(VISIBILITY), Instant::now());
+    let parts = (0..count).map(|number| {
+        let datagram = Datagram::new(format!("{number}"));
+        (crate::mapping::packed(datagram.view()), datagram)
+    });
+    // As it comes, without the length that stands before it.
+    let parts = parts.map(|(packed, datagram)| (packed.slice(1..), datagram));
+    inbox.push(arrival(0, Content::Pack(parts.collect())), now);
+    let (deliveries, board) = hand_out(&mut inbox);
+    (inbox, deliveries, board, now)
+}
+
+#[test]
+fn a_pack_is_deleted_with_its_last_delivery() {
+    let (mut inbox, mut deliveries, board, now) = pack_in_hand(3);
+    let mut owned: Vec<_> = std::iter::from_fn(|| Some(deliveries.lend()?.take())).collect();
+    owned.pop().unwrap().ack().unwrap();
+    owned.pop().unwrap().ack().unwrap();
+    assert_eq!(look(&mut inbox, &board, now), 0);
+    assert!(inbox.take_writes(true).is_none() && inbox.held().0 == 1);
+    assert!(inbox.is_told(), "nobody can be told of a part");
+    owned.pop().unwrap().ack().unwrap();
+    look(&mut inbox, &board, now);
+    let (deletes, kind) = inbox.take_writes(true).unwrap();
+    assert_eq!((handles(&deletes), kind, deletes[0].verdicts), (vec!["handle-0"], Kind::Delete, 3));
+    inbox.written(kind, 1, Vec::new(), &deletes);
+    assert_eq!(inbox.take_late(), 3, "a delete that is refused is three that come again");
+    assert!(inbox.is_idle() && inbox.held() == (0, 0));
+}
+
+#[test]
+fn what_is_asked_for_again_of_a_pack_waits_here_and_comes_alone() {
+    let (mut inbox, mut deliveries, board, now) = pack_in_hand(3);
+    deliveries.lend().unwrap().ack();
+    deliveries.lend().unwrap().retry(7 * SECOND).unwrap();
+    // And the third is dropped.
+    drop(deliveries);
+    assert_eq!(look(&mut inbox, &board, now), 0);
+    assert!(inbox.take_writes(true).is_none());
+    let mut again = Vec::new();
+    for after in [Duration::ZERO, 7 * SECOND] {
+        assert_eq!(inbox.next_due(), Some(now + after));
+        inbox.unpark(now + after);
+        let (mut deliveries, board) = hand_out(&mut inbox);
+        assert_eq!(deliveries.len(), 1);
+        let delivery = deliveries.lend().unwrap().take();
+        let note = delivery.note();
+        again.push((delivery.view().payload().unwrap().to_vec(), note.attempt));
+        assert!(note.possible_duplicate);
+        delivery.ack().unwrap();
+        look(&mut inbox, &board, now);
+    }
+    assert_eq!(again, [(b"2".to_vec(), 2), (b"1".to_vec(), 2)]);
+    assert_eq!(inbox.take_writes(true).unwrap().1, Kind::Delete);
+}
+
+#[test]
+fn a_pack_that_nobody_has_begun_goes_back_whole() {
+    let (mut inbox, deliveries, board, now) = pack_in_hand(3);
+    drop(deliveries);
+    inbox.give_back(now);
+    assert_eq!(look(&mut inbox, &board, now), 0);
+    let (changes, kind) = inbox.take_writes(true).unwrap();
+    assert_eq!((changes.len(), kind, changes[0].seconds), (1, Kind::Change, 0));
+    assert!(inbox.held() == (0, 0) && inbox.take_late() == 0);
+}
+
+#[test]
+fn what_was_done_of_a_pack_that_goes_back_is_late() {
+    let (mut inbox, mut deliveries, board, now) = pack_in_hand(3);
+    deliveries.lend().unwrap().ack();
+    deliveries.lend().unwrap().retry(7 * SECOND).unwrap();
+    let last = deliveries.lend().unwrap().take();
+    drop(deliveries);
+    look(&mut inbox, &board, now);
+    inbox.give_back(now);
+    assert!(inbox.take_writes(true).is_none(), "one is in a hand");
+    last.ack().unwrap();
+    assert_eq!(look(&mut inbox, &board, now), 2);
+    let (changes, kind) = inbox.take_writes(true).unwrap();
+    assert_eq!((handles(&changes), kind), (vec!["handle-0"], Kind::Change));
+    assert!(inbox.held() == (0, 0));
+}
+
+#[test]
+fn the_lease_of_a_pack_is_lost_with_all_it_has() {
+    let (mut inbox, mut deliveries, board, now) = pack_in_hand(4);
+    deliveries.lend().unwrap().ack();
+    deliveries.lend().unwrap().retry(60 * SECOND).unwrap();
+    deliveries.lend().unwrap().retry(Duration::ZERO).unwrap();
+    let last = deliveries.lend().unwrap().take();
+    drop(deliveries);
+    look(&mut inbox, &board, now);
+    inbox.unpark(now);
+    assert_eq!(inbox.expire(now + 30 * SECOND).len(), 1, "the one in a hand");
+    assert_eq!((inbox.take_late(), inbox.take_untold_late()), (1, 1), "the one that was done");
+    assert!(
+        inbox.held() == (0, 0)
+            && inbox.ready() == 0
+            && inbox.next_due().is_none_or(|due| due < now + 60 * SECOND)
+    );
+    drop(last);
+    assert_eq!(look(&mut inbox, &board, now), 0, "nobody had settled it");
 }

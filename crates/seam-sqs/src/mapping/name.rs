@@ -4,6 +4,8 @@
 pub(super) const SLOT: &str = "seam-envelope";
 /// How the body is to be read, where it is not the payload.
 pub(super) const BODY: &str = "seam-body";
+/// Holds a sequence of whole datagrams; there is nothing else then.
+pub(super) const PACK: &str = "seam-pack";
 /// The tag, where it is not 0.
 pub(super) const TAG: &str = "seam-tag";
 

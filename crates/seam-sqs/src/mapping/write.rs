@@ -17,6 +17,13 @@ pub(crate) struct Written {
     pub(crate) size: usize,
 }
 
+impl Written {
+    pub(super) fn of(body: String, attributes: Vec<(String, Attribute)>) -> Self {
+        let size = attributes.iter().map(|(name, value)| name.len() + value.size()).sum::<usize>();
+        Self { size: body.len() + size, body, attributes }
+    }
+}
+
 /// The message of `view`, for a FIFO queue or not.
 ///
 /// # Errors
@@ -33,19 +40,20 @@ pub(crate) fn encode(view: View<'_>, is_fifo: bool, limit: usize) -> Result<Writ
         writing.fields(view.envelope(), is_fifo);
         writing.headers(&view.envelope().headers);
     }
-    let attributes = writing.finish();
-    let size = attributes.iter().map(|(name, value)| name.len() + value.size()).sum::<usize>();
-    let size = body.len() + size;
+    let written = Written::of(body, writing.finish());
+    let size = written.size;
     if size > limit {
         return Err(Error::TooLarge { what: "message with its attributes (bytes)", size, limit });
     }
-    Ok(Written { body, attributes, size })
+    Ok(written)
 }
+
+/// A body that says nothing: SQS takes no empty one.
+pub(super) const NO_BODY: &str = "-";
 
 /// The body of a payload, and how it is to be read if it is not the payload.
 fn body_of(payload: Option<&[u8]>) -> (String, Option<&'static str>) {
-    // SQS takes no empty body.
-    let stand_in = || "-".to_owned();
+    let stand_in = || NO_BODY.to_owned();
     match payload {
         None => (stand_in(), Some(body::NONE)),
         Some([]) => (stand_in(), Some(body::EMPTY)),

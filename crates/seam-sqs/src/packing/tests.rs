@@ -1,17 +1,27 @@
 //! What goes together, and what waits.
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 use super::*;
 
 fn target(name: &str, is_fifo: bool) -> Arc<Target> {
     let url = format!("http://h/1/{name}");
-    Arc::new(Target { url, is_fifo, is_spread: false, is_reply: false, largest: 256 << 10 })
+    Arc::new(Target {
+        url,
+        is_fifo,
+        is_spread: false,
+        is_reply: false,
+        packs: true,
+        largest: 256 << 10,
+    })
 }
 
 fn entry(number: u64, target: &Arc<Target>, size: usize, group: Option<&str>) -> Entry {
     let order = group.map(|group| Order { group: group.into(), duplicate: number.to_string() });
     let message = Written { body: "x".repeat(size), attributes: Vec::new(), size };
-    let (target, message) = (target.clone(), Arc::new(message));
-    Entry { number, target, message, order, delay: None, doubt: None }
+    let (target, form) = (target.clone(), Form::Alone(Arc::new(message)));
+    Entry { number, target, form, order, delay: None, doubt: None }
 }
 
 fn numbers(batch: &Option<Vec<Entry>>) -> Vec<u64> {
@@ -88,4 +98,71 @@ fn a_call_goes_to_one_queue() {
     }
     assert_eq!(numbers(&packing.take()), [0, 2]);
     assert_eq!(numbers(&packing.take()), [1]);
+}
+
+fn packed(number: u64, target: &Arc<Target>, size: usize) -> Entry {
+    let form = Form::Packed(vec![0; size].into(), Datagram::empty());
+    Entry { form, ..entry(number, target, 0, None) }
+}
+
+#[test]
+fn small_datagrams_share_messages_up_to_what_is_billed_as_one_call() {
+    let target = target("q", false);
+    let mut packing = Packing::default();
+    (0..10_000).for_each(|number| packing.push(packed(number, &target, 100)));
+    let batch = packing.take().unwrap();
+    let messages = messages(&batch);
+    let lengths: Vec<_> = messages.iter().map(ExactSizeIterator::len).collect();
+    assert_eq!(lengths, [655, 655, 655, 655], "of 256 KiB in all");
+    assert_eq!(batch.len(), 4 * 655);
+}
+
+#[test]
+fn one_of_its_own_ends_a_pack() {
+    let target = target("q", false);
+    let mut packing = Packing::default();
+    for number in 0..5 {
+        packing.push(match number {
+            2 => entry(number, &target, 100, None),
+            _ => packed(number, &target, 100),
+        });
+    }
+    assert_eq!(messages(&packing.take().unwrap()), [0..2, 2..3, 3..5]);
+}
+
+proptest! {
+    #[test]
+    fn what_was_chosen_still_fits_whatever_is_taken_back(
+        sizes in vec((any::<bool>(), 1..70_000_usize, any::<bool>()), 1..200),
+    ) {
+        let target = target("q", false);
+        let mut packing = Packing::default();
+        for (number, (is_packed, size, _)) in (0..).zip(&sizes) {
+            packing.push(match *is_packed && *size <= MOST_PACKED {
+                true => packed(number, &target, *size),
+                false => entry(number, &target, *size, None),
+            });
+        }
+        let mut next = 0;
+        while let Some(batch) = packing.take() {
+            let numbers: Vec<_> = batch.iter().map(|entry| entry.number).collect();
+            prop_assert!(numbers.iter().copied().eq(next..next + u64::try_from(numbers.len()).unwrap()));
+            let bytes: usize = batch.iter().map(|entry| entry.form.size()).sum();
+            prop_assert!(bytes <= target.largest);
+            let is_left = |entry: &&Entry| sizes[usize::try_from(entry.number).unwrap()].2;
+            for entries in [batch.clone(), batch.iter().filter(is_left).cloned().collect()] {
+                let messages = messages(&entries);
+                prop_assert!(messages.len() <= MOST_ENTRIES);
+                prop_assert_eq!(messages.iter().map(ExactSizeIterator::len).sum::<usize>(), entries.len());
+                for message in messages.iter().filter(|range| range.len() > 1) {
+                    let parts = &entries[message.clone()];
+                    prop_assert!(parts.iter().all(|entry| matches!(entry.form, Form::Packed(..))));
+                    prop_assert!(parts.iter().map(|entry| entry.form.size()).sum::<usize>() <= MOST_PACKED);
+                }
+            }
+            next += u64::try_from(numbers.len()).unwrap();
+            packing.ended(&[], Vec::new());
+        }
+        prop_assert_eq!(next, u64::try_from(sizes.len()).unwrap());
+    }
 }

@@ -57,3 +57,11 @@ mod fifo {
         ignore = "needs a broker: integration-tests/brokers run sqs -- cargo test -p seam-sqs -- --include-ignored"
     );
 }
+
+/// A standard queue whose senders have small datagrams share messages.
+mod packed {
+    seam_conformance::conformance!(
+        crate::conformance::subject("suite?pack=true"),
+        ignore = "needs a broker: integration-tests/brokers run sqs -- cargo test -p seam-sqs -- --include-ignored"
+    );
+}

@@ -10,6 +10,7 @@ mod costs;
 mod fates;
 mod foreign;
 mod leases;
+mod packs;
 mod refusing;
 mod stage;
 mod stub;
