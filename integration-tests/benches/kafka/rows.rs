@@ -98,7 +98,7 @@ async fn read(
     stand.row(sheet, name, size, halves, 0.95).await?;
     if sheet.wants(holding) {
         let held = stand.run(Program::Hold, size, stand.effort.waiting).await?;
-        sheet.peak(holding, held);
+        sheet.note(holding, &held.peak());
     }
     Ok(())
 }

@@ -23,6 +23,14 @@ pub(crate) struct Outcome {
     pub(crate) peak_bytes: u64,
 }
 
+impl Outcome {
+    /// The most memory that it took, in words.
+    #[allow(dead_code, reason = "that of SQS does not ask")]
+    pub(crate) fn peak(&self) -> String {
+        format!("peak {} MiB", self.peak_bytes >> 20)
+    }
+}
+
 /// Counts time and CPU from the first message on.
 pub(crate) struct Meter(Instant, ProcessTime);
 
@@ -59,6 +67,7 @@ pub(crate) struct Sheet {
     /// Rows whose names hold none of these are left out; none of them wants all.
     words: Vec<String>,
     table: Table,
+    notes: Vec<String>,
 }
 
 impl Sheet {
@@ -67,7 +76,7 @@ impl Sheet {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
         table.set_header(["", "messages a second", "goal", "CPU of a message", "ours", "raw"]);
-        Self { pairs, words, table }
+        Self { pairs, words, table, notes: Vec::new() }
     }
 
     pub(crate) fn wants(&self, name: &str) -> bool {
@@ -108,13 +117,14 @@ impl Sheet {
         Ok(())
     }
 
-    /// Notes the most memory that a run took.
-    pub(crate) fn peak(&mut self, name: &str, outcome: Outcome) {
-        self.table.add_row([name.to_owned(), format!("peak {} MiB", outcome.peak_bytes >> 20)]);
+    /// Notes what is no ratio.
+    pub(crate) fn note(&mut self, name: &str, text: &str) {
+        self.notes.push(format!("{name}: {text}"));
     }
 
     pub(crate) fn print(&self) {
         println!("{}", self.table);
+        self.notes.iter().for_each(|note| println!("{note}"));
     }
 }
 

@@ -80,7 +80,7 @@ impl Stand {
         if sheet.wants(&holding) {
             self.fill(self.effort.waiting).await?;
             let held = self.run(Program::Hold, self.effort.waiting).await?;
-            sheet.peak(&holding, held);
+            sheet.note(&holding, &held.peak());
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What it costs: calls, counted by a pretence of SQS.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seam_core::{Batch, Datagram, Deliveries};
 use serde_json::{Value, json};
@@ -41,6 +41,22 @@ async fn a_datagram_costs_a_third_of_a_call_under_load() {
     let counted = [calls("SendMessageBatch"), calls("ReceiveMessage"), calls("DeleteMessageBatch")];
     eprintln!("{COUNT} datagrams: {counted:?} calls to send, to receive and to delete");
     assert!(counted.iter().sum::<usize>() * 100 <= 31 * COUNT, "{counted:?}");
+}
+
+#[tokio::test]
+async fn an_idle_receiver_costs_three_calls_a_minute() {
+    let stub = Stub::start().await;
+    stub.answer("ReceiveMessage", std::iter::repeat_n(Answer::Nothing, 99));
+    let mut receiver = registry().receiver(stub.uri("q").as_str()).await.unwrap();
+    let receiving = tokio::spawn(async move { receiver.next().await });
+    let began = Instant::now();
+    while stub.asked("ReceiveMessage").len() < 3 {
+        assert!(began.elapsed() < Duration::from_secs(400), "it polls no more");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // The first at once, the third after two that found nothing.
+    assert!(began.elapsed() >= Duration::from_secs(40), "{:?}", began.elapsed());
+    receiving.abort();
 }
 
 #[tokio::test]

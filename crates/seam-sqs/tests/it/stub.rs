@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -15,6 +16,8 @@ pub(crate) enum Answer {
     Error(u16, &'static str),
     /// Nothing comes, and the connection ends.
     HangUp,
+    /// A poll that finds nothing for as long as it may wait.
+    Nothing,
 }
 
 /// One that listens until it is dropped.
@@ -91,17 +94,25 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>, host: String) {
             state.asked.push((operation.clone(), body.clone()));
             state.next(&operation)
         };
+        let is_poll = operation == "ReceiveMessage";
+        let wait = match answer {
+            Some(Answer::Nothing) => {
+                Duration::from_secs(body["WaitTimeSeconds"].as_u64().unwrap_or(0))
+            }
+            // No poll of a test may be an idle loop.
+            _ if is_poll => Duration::from_millis(20),
+            _ => Duration::ZERO,
+        };
         let (status, text) = match answer {
-            None => (200, well(&operation, &body, &host)),
+            None | Some(Answer::Nothing) => (200, well(&operation, &body, &host)),
             Some(Answer::Ok(value)) => (200, value),
             Some(Answer::Error(status, code)) => {
                 (status, json!({ "__type": format!("com.amazonaws.sqs#{code}"), "message": "no" }))
             }
             Some(Answer::HangUp) => return,
         };
-        if operation == "ReceiveMessage" {
-            // No poll of a test may be an idle loop.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if is_poll {
+            tokio::time::sleep(wait).await;
         }
         let text = text.to_string();
         let head = format!(

@@ -1,0 +1,165 @@
+//! A queue of standard SQS in the memory of a process of its own, which counts calls. It knows what the benchmark asks
+//! for, and nothing else; a lease lasts for ever.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, stdin};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+
+use crate::paired::say;
+
+/// How often each operation was called.
+pub(crate) type Calls = BTreeMap<String, u32>;
+
+/// Says where it listens; says for each line that it is told how often it was called since the last one.
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    Ok(runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let host = listener.local_addr()?.to_string();
+        say(&host)?;
+        let queue = Arc::new(Mutex::new(Queue { host, ..Queue::default() }));
+        let served = queue.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, served.clone()));
+            }
+        });
+        let mut lines = BufReader::new(stdin()).lines();
+        while lines.next_line().await?.is_some() {
+            let calls = std::mem::take(&mut lock(&queue).calls);
+            say(&serde_json::to_string(&calls)?)?;
+        }
+        Ok::<_, io::Error>(())
+    })?)
+}
+
+#[derive(Default)]
+struct Queue {
+    host: String,
+    calls: Calls,
+    messages: VecDeque<Stored>,
+    receipts: u64,
+}
+
+struct Stored {
+    body: Value,
+    attributes: Option<Value>,
+}
+
+fn lock(queue: &Mutex<Queue>) -> std::sync::MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Sent {
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    id: String,
+    message_body: Option<Value>,
+    message_attributes: Option<Value>,
+}
+
+async fn serve(stream: TcpStream, queue: Arc<Mutex<Queue>>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::with_capacity(64 << 10, stream);
+    while let Some((operation, body)) = request(&mut stream).await? {
+        let mut answer = lock(&queue).answer(&operation, &body)?;
+        while answer.is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            answer = lock(&queue).receive(&body)?;
+        }
+        let answer = answer.unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
+            answer.len()
+        );
+        stream.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).await?;
+    }
+    Ok(())
+}
+
+/// The operation that is asked for, and its arguments; `None` where the caller has gone.
+async fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(String, Vec<u8>)>> {
+    let (mut operation, mut length, mut line) = (String::new(), 0, String::new());
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(None);
+        }
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        if name.eq_ignore_ascii_case("x-amz-target") {
+            operation = value.rsplit('.').next().unwrap_or_default().to_owned();
+        } else if name.eq_ignore_ascii_case("content-length") {
+            length = value.parse().map_err(io::Error::other)?;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(Some((operation, body)))
+}
+
+impl Queue {
+    /// `None` where a poll finds nothing yet.
+    fn answer(&mut self, operation: &str, body: &[u8]) -> io::Result<Option<String>> {
+        *self.calls.entry(operation.to_owned()).or_default() += 1;
+        let answer = match operation {
+            "ReceiveMessage" => return self.receive(body),
+            "SendMessageBatch" | "DeleteMessageBatch" | "ChangeMessageVisibilityBatch" => {
+                let sent: Sent = serde_json::from_slice(body)?;
+                let successful: Vec<_> = sent.entries.iter().map(successful).collect();
+                let stored = sent.entries.into_iter().filter_map(|entry| {
+                    Some(Stored { body: entry.message_body?, attributes: entry.message_attributes })
+                });
+                self.messages.extend(stored);
+                json!({ "Successful": successful, "Failed": [] })
+            }
+            "GetQueueUrl" => json!({ "QueueUrl": format!("http://{}/1/bench", self.host) }),
+            _ => json!({ "Attributes": { "MaximumMessageSize": "1048576" } }),
+        };
+        Ok(Some(answer.to_string()))
+    }
+
+    fn receive(&mut self, body: &[u8]) -> io::Result<Option<String>> {
+        if self.messages.is_empty() {
+            return Ok(None);
+        }
+        let asked: Value = serde_json::from_slice(body)?;
+        let most =
+            asked["MaxNumberOfMessages"].as_u64().and_then(|most| usize::try_from(most).ok());
+        let count = most.unwrap_or(1).min(self.messages.len());
+        let mut messages = Vec::with_capacity(count);
+        for Stored { body, attributes } in self.messages.drain(..count) {
+            self.receipts += 1;
+            let receipt = self.receipts;
+            messages.push(json!({
+                "MessageId": receipt.to_string(),
+                "ReceiptHandle": receipt.to_string(),
+                "Body": body,
+                "MessageAttributes": attributes,
+                "Attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000" },
+            }));
+        }
+        Ok(Some(json!({ "Messages": messages }).to_string()))
+    }
+}
+
+fn successful(entry: &Entry) -> Value {
+    json!({ "Id": entry.id, "MessageId": entry.id, "MD5OfMessageBody": "" })
+}
