@@ -5,7 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use seam_core::{
-    Capabilities, Capability, Confirmation, Parameter, Registry, Scheme, Side, Support,
+    Calls, Capabilities, Capability, Confirmation, Cost, Load, Parameter, Registry, Scheme, Side,
+    Support,
 };
 use serde_json::{Map, Value, json};
 
@@ -13,9 +14,10 @@ use crate::args::unless_stopped;
 use crate::failure::{Failure, Outcome};
 use crate::stop::Stop;
 
-/// Tell what an endpoint promises
+/// Tell what an endpoint promises, and what it costs
 ///
-/// Opens it to see what it really gives; with --offline, what holds at least, without any connection.
+/// Opens it to see what it really gives; with --offline, what holds at least, without any connection. Where calls are
+/// billed it estimates them, under load or at --rate.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CapsArgs {
     /// The endpoint.
@@ -28,6 +30,19 @@ pub(crate) struct CapsArgs {
     /// Open nothing.
     #[arg(long)]
     offline: bool,
+
+    /// Estimate what so many datagrams a second cost.
+    #[arg(long, value_name = "NUMBER", value_parser = rate)]
+    rate: Option<f64>,
+
+    /// Bytes of each datagram, payload and envelope, for that estimate.
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    size: usize,
+}
+
+fn rate(text: &str) -> Result<f64, &'static str> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or("it takes datagrams a second, a number over 0")
 }
 
 /// List every scheme, and the parameters it takes
@@ -55,9 +70,22 @@ pub(crate) async fn caps(
         drop(connection.drain(Duration::ZERO).await?);
         capabilities
     };
-    let text = match args.json {
-        true => format!("{:#}\n", caps_json(&endpoint, &capabilities)),
-        false => caps_text(&endpoint, &capabilities),
+    let load = Load { rate: args.rate.unwrap_or(f64::INFINITY), size: args.size };
+    let cost = registry.cost(args.uri.as_str(), load)?;
+    let text = if args.json {
+        let mut caps = caps_json(&endpoint, &capabilities);
+        caps["cost"] = cost.map_or(Value::Null, |cost| cost_json(&cost, load));
+        format!("{caps:#}\n")
+    } else {
+        let mut text = caps_text(&endpoint, &capabilities);
+        match cost {
+            Some(cost) => cost_text(&mut text, &cost, load),
+            None if args.rate.is_some() => {
+                line(&mut text, "\ncosts             nothing by the call");
+            }
+            None => {}
+        }
+        text
     };
     print(output, &text)
 }
@@ -113,6 +141,51 @@ fn caps_json(endpoint: &str, capabilities: &Capabilities) -> Value {
         "confirmation": word_of(capabilities.confirmation()),
         "capabilities": support.collect::<Map<_, _>>(),
         "limits": limits.into_iter().collect::<Map<_, _>>(),
+    })
+}
+
+fn cost_text(text: &mut String, cost: &Cost, load: Load) {
+    let at = match load.rate {
+        rate if rate.is_finite() => format!("at {rate} datagrams a second"),
+        _ => "under load".to_owned(),
+    };
+    line(text, &format!("\ncosts             {at}, of {} bytes each", load.size));
+    for Calls { what, made, billed } in &cost.calls {
+        line(text, &format!("{what:<17} {made:.4} calls a datagram, billed as {billed:.4}"));
+    }
+    line(
+        text,
+        &format!("in all            {:.4} calls, billed as {:.4}", cost.made(), cost.billed()),
+    );
+    let mut price = format!("{:.2} dollars for a million datagrams", cost.billed() * cost.price);
+    if load.rate.is_finite() {
+        let month = cost.billed() * cost.price * load.rate * MONTH / 1e6;
+        price += &format!(", {month:.2} for 30 days");
+    }
+    line(text, &format!("price             {price}"));
+    let idle = cost.idle * MONTH / 60.0 * cost.price / 1e6;
+    line(
+        text,
+        &format!("idle receiver     {} calls a minute, {idle:.2} dollars for 30 days", cost.idle),
+    );
+    line(text, &format!("assumed           {}", cost.assumed));
+}
+
+/// Thirty days, in seconds.
+const MONTH: f64 = 2_592_000.0;
+
+fn cost_json(cost: &Cost, load: Load) -> Value {
+    let calls = cost.calls.iter().map(
+        |Calls { what, made, billed }| json!({ "what": what, "made": made, "billed": billed }),
+    );
+    json!({
+        "rate": load.rate.is_finite().then_some(load.rate),
+        "size_bytes": load.size,
+        "calls_per_datagram": calls.collect::<Vec<_>>(),
+        "idle_calls_per_minute": cost.idle,
+        "dollars_per_million_calls": cost.price,
+        "dollars_per_million_datagrams": cost.billed() * cost.price,
+        "assumed": cost.assumed,
     })
 }
 

@@ -17,8 +17,8 @@ pub use crate::batch::Ticket;
 pub use crate::board::{Board, Harvest, Harvester};
 pub use crate::packed::Framing;
 use crate::{
-    Authorise, Batch, Capabilities, Capability, Clock, Deliveries, Endpoint, Error, Events, Peer,
-    Receipts, Result, Scheme, SendError, Side,
+    Authorise, Batch, Capabilities, Capability, Clock, Cost, Deliveries, Endpoint, Error, Events,
+    Load, Peer, Receipts, Result, Scheme, SendError, Side,
 };
 
 /// A carrier: it checks and opens endpoints of its schemes.
@@ -45,6 +45,16 @@ pub trait Transport: Debug + Send + Sync + 'static {
     ///
     /// Those of the carrier; retryable where the same call may succeed later.
     async fn open(&self, endpoint: &Endpoint, context: OpenContext) -> Result<Arc<dyn Connection>>;
+
+    /// What `load` costs over `endpoint`, where calls are billed. By default they are not.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Transport::check`].
+    fn cost(&self, endpoint: &Endpoint, load: Load) -> Result<Option<Cost>> {
+        let _ = (endpoint, load);
+        Ok(None)
+    }
 
     /// Deletes what opening `endpoint` creates elsewhere, for tests and for removing an address.
     /// By default there is nothing to delete.

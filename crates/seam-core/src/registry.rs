@@ -10,8 +10,8 @@ use crate::clock::deadline;
 use crate::dead_letter::DeadLetters;
 use crate::driver::{OpenContext, Transport};
 use crate::{
-    Access, Authorise, Capabilities, Clock, Connection, Endpoint, Error, Event, Events, Receiver,
-    Result, Scheme, Sender, Side, SystemClock, Uri, parameters, telemetry,
+    Access, Authorise, Capabilities, Clock, Connection, Cost, Endpoint, Error, Event, Events, Load,
+    Receiver, Result, Scheme, Sender, Side, SystemClock, Uri, parameters, telemetry,
 };
 
 /// The transports a program may use, by scheme. Two registries share nothing: `memory://orders` of one does
@@ -132,6 +132,20 @@ impl Registry {
     {
         let endpoint = self.endpoint(uri)?;
         self.promised(&endpoint, side)
+    }
+
+    /// What `load` costs over `uri`, where its carrier bills calls; `None` where it does not. No I/O.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Registry::endpoint`].
+    pub fn cost<U: TryInto<Uri>>(&self, uri: U, load: Load) -> Result<Option<Cost>>
+    where
+        Error: From<U::Error>,
+    {
+        let endpoint = self.endpoint(uri)?;
+        let (transport, _) = self.find(endpoint.scheme())?;
+        transport.cost(&endpoint, load)
     }
 
     /// Opens `uri` to send and to call; on links, dials.

@@ -267,7 +267,7 @@ impl Harvester for Desk {
 }
 
 /// How long settlements are gathered, so that a call tells of many.
-const GATHER: Duration = Duration::from_millis(10);
+pub(crate) const GATHER: Duration = Duration::from_millis(10);
 
 /// When what SQS did not do is asked for again.
 const AGAIN: Duration = Duration::from_millis(200);

@@ -40,6 +40,7 @@ mod client;
 mod config;
 mod connection;
 mod consuming;
+mod cost;
 mod desk;
 mod failure;
 mod inbox;

@@ -20,7 +20,7 @@ mod text;
 mod write;
 
 pub(crate) use group::{deduplication, group};
-pub(crate) use pack::{MOST_PACKED, PACK_BYTES, Packed, pack, packed, unpack};
+pub(crate) use pack::{MOST_PACKED, PACK_BYTES, PACKED_BYTES, Packed, pack, packed, unpack};
 pub(crate) use read::{Attributes, decode};
 pub(crate) use write::{Written, encode};
 

@@ -207,7 +207,7 @@ const LEAST_BATCH: usize = 256 << 10;
 const MOST_CALLS: usize = 16;
 
 /// So many before a call waits until it is full.
-const MOST_PARTIAL: usize = 2;
+pub(crate) const MOST_PARTIAL: usize = 2;
 
 #[cfg(test)]
 mod tests;

@@ -8,12 +8,14 @@ use aws_sdk_sqs::config::{ProvideCredentials, SharedCredentialsProvider};
 use seam_broker::pause;
 use seam_core::driver::{self, OpenContext, Transport};
 use seam_core::{
-    Capabilities, Capability, Clock, Confirmation, Endpoint, Error, Result, Scheme, Side, Support,
+    Capabilities, Capability, Clock, Confirmation, Cost, Endpoint, Error, Load, Result, Scheme,
+    Side, Support,
 };
 
 use crate::client::Clients;
 use crate::config::{Config, SCHEMES};
 use crate::connection::{Parts, SqsConnection};
+use crate::cost::cost;
 use crate::queue::{Found, Queue};
 
 /// The transport of `sqs://`, `sqs+http://` and `sqs+https://`. Needs a Tokio runtime where it opens.
@@ -89,6 +91,10 @@ impl Transport for Sqs {
         let capabilities = capabilities(&config, found.largest);
         let endpoint = endpoint.clone();
         Ok(SqsConnection::new(Parts { endpoint, config, capabilities, context, queue, found }))
+    }
+
+    fn cost(&self, endpoint: &Endpoint, load: Load) -> Result<Option<Cost>> {
+        Ok(Some(cost(&Config::new(endpoint)?, load)))
     }
 
     async fn remove(&self, endpoint: &Endpoint) -> Result<()> {

@@ -34,6 +34,20 @@ fn transports_as_json_has_the_same() {
 }
 
 #[test]
+fn caps_tells_that_nothing_is_billed_by_the_call_where_it_is_asked_for() {
+    let costs = "\ncosts             nothing by the call\n";
+    let said = run(&["caps", "memory://orders", "--rate", "100"], b"");
+    assert!(said.code == Some(0) && said.output.contains(costs), "{}", said.output);
+    assert!(!run(&["caps", "memory://orders"], b"").output.contains("costs"));
+    let said = run(&["caps", "memory://orders", "--json"], b"");
+    let caps: serde_json::Value = serde_json::from_str(&said.output).unwrap();
+    assert!(caps["cost"].is_null() && caps.as_object().unwrap().contains_key("cost"));
+    let said = run(&["caps", "memory://orders", "--rate=-1"], b"");
+    assert_eq!(said.code, Some(2));
+    assert!(said.complaint.contains("a number over 0"), "{}", said.complaint);
+}
+
+#[test]
 fn caps_tells_promises_confirmation_and_limits() {
     for offline in [&[][..], &["--offline"]] {
         let uri = "memory://orders?confirm=settled&max_message=5KiB";

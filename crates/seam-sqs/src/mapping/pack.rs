@@ -16,6 +16,9 @@ pub(crate) const PACK_BYTES: usize = NO_BODY.len() + name::PACK.len() + "Binary"
 /// What the datagrams of a pack may take, in bytes: with the rest they are what AWS bills as one call.
 pub(crate) const MOST_PACKED: usize = (64 << 10) - PACK_BYTES;
 
+/// What a datagram takes in a pack beside payload and envelope, in bytes: two lengths, a head and a checksum.
+pub(crate) const PACKED_BYTES: usize = 11;
+
 /// A datagram as it lies in a pack.
 pub(crate) fn packed(view: View<'_>) -> Bytes {
     let mut part = Vec::new();

@@ -7,6 +7,7 @@
 
 mod conformance;
 mod costs;
+mod counter;
 mod fates;
 mod foreign;
 mod leases;
