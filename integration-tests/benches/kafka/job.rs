@@ -40,9 +40,9 @@ pub(crate) fn main(job: &str) -> Result<(), Box<dyn Error>> {
     let job: Job = serde_json::from_str(job)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let outcome = match job.program {
-        Program::Produce => runtime.block_on(ours::produce(&job))?,
-        Program::Consume => runtime.block_on(ours::consume(&job))?,
-        Program::Hold => runtime.block_on(ours::hold(&job))?,
+        Program::Produce => runtime.block_on(ours::produce(&job).send())?,
+        Program::Consume => runtime.block_on(ours::consume(&job).receive())?,
+        Program::Hold => runtime.block_on(ours::hold(&job).hold())?,
         Program::RawBase => raw::produce(&job)?,
         Program::RawFuture => runtime.block_on(raw::produce_by_futures(&job))?,
         Program::RawConsume => raw::consume(&job)?,

@@ -1,87 +1,22 @@
-//! The transport under test, through its URI, as a program uses it.
-
-use std::collections::VecDeque;
-use std::hint::black_box;
-use std::time::Duration;
-
-use seam::{Batch, Datagram, Deliveries, Result, Ticket};
+//! What ours does in each run.
 
 use crate::job::Job;
-use crate::paired::{Meter, Outcome};
+use crate::paired::Run;
 
-/// Datagrams of a batch, and tickets whose receipts are asked for later.
-const BATCH: usize = 500;
-const OPEN: usize = 400;
-/// Deliveries of one refill.
-const REFILL: usize = 1024;
-const PATIENCE: Duration = Duration::from_secs(30);
-
-pub(crate) async fn produce(job: &Job) -> Result<Outcome> {
+pub(crate) fn produce(job: &Job) -> Run {
     // Enough for librdkafka to fill its batches of 10,000; with 100,000 it is slower, since both keep what is under way.
     let uri = format!("kafka://{}/{}?credit=16384&credit_bytes=256MiB", job.servers, job.topic);
     let uri = format!("{uri}&unkeyed=spread&librdkafka.linger.ms={}", crate::raw::LINGER);
-    let connection = seam::registry().client(uri).await?;
-    let sender = connection.sender().await?;
-    sender.send(Datagram::new("warm")).await?;
-    let payload = vec![7; job.size];
-    let (mut batch, mut open) = (Batch::new(), VecDeque::new());
-    let meter = Meter::start();
-    for _ in 0..job.messages / BATCH {
-        for _ in 0..BATCH {
-            batch.push_bytes(0, black_box(&payload));
-        }
-        open.push_back(sender.admit(&mut batch).await?);
-        if open.len() > OPEN {
-            receipts(open.pop_front()).await;
-        }
-    }
-    while !open.is_empty() {
-        receipts(open.pop_front()).await;
-    }
-    let outcome = meter.stop();
-    assert!(connection.drain(PATIENCE).await?.is_clean(), "all is stored");
-    Ok(outcome)
+    Run { uri, messages: job.messages, size: job.size, batch: 500, open: 400 }
 }
 
-async fn receipts(ticket: Option<Ticket>) {
-    let mut ticket = ticket.expect("one is open");
-    let receipts = ticket.receipts().await;
-    assert!(receipts.all_ok(), "{:?}", receipts.failed());
+pub(crate) fn consume(job: &Job) -> Run {
+    let uri = format!("{}&credit=100000&credit_bytes=64MiB", hold(job).uri);
+    Run { uri, batch: 1024, ..hold(job) }
 }
 
-fn to_read(job: &Job) -> String {
-    format!("kafka://{}/{}?group={}", job.servers, job.topic, job.group)
-}
-
-pub(crate) async fn consume(job: &Job) -> Result<Outcome> {
-    let uri = format!("{}&credit=100000&credit_bytes=64MiB", to_read(job));
-    let connection = seam::registry().server(uri).await?;
-    let mut receiver = connection.receiver().await?;
-    let mut deliveries = Deliveries::new();
-    let (mut meter, mut count) = (None, 0);
-    while count < job.messages && receiver.receive(REFILL, &mut deliveries).await? {
-        meter.get_or_insert_with(Meter::start);
-        while let Some(delivery) = deliveries.lend() {
-            assert_eq!(delivery.view().payload().map(<[u8]>::len), Some(job.size));
-            delivery.ack();
-            count += 1;
-        }
-    }
-    drop(deliveries);
-    receiver.settled().await?;
-    Ok(meter.expect("something came").stop())
-}
-
-/// Takes as much as it is given, settles nothing, and waits until nothing more comes.
-pub(crate) async fn hold(job: &Job) -> Result<Outcome> {
-    let connection = seam::registry().server(to_read(job)).await?;
-    let mut receiver = connection.receiver().await?;
-    let meter = Meter::start();
-    let mut held = Vec::new();
-    let quiet = Duration::from_secs(3);
-    while let Ok(next) = tokio::time::timeout(quiet, receiver.next()).await {
-        held.extend(next?);
-    }
-    assert!(held.len() < job.messages, "credit ends it");
-    Ok(meter.stop())
+/// By the defaults.
+pub(crate) fn hold(job: &Job) -> Run {
+    let uri = format!("kafka://{}/{}?group={}", job.servers, job.topic, job.group);
+    Run { uri, messages: job.messages, size: job.size, batch: 1, open: 0 }
 }

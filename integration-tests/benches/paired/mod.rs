@@ -1,6 +1,8 @@
 //! Pairs of programs: ours, and a raw client by itself. Each run is a process of its own; each pair runs both, in
 //! alternating order; figures are medians over the pairs.
 
+mod ours;
+
 use std::io::{self, Write, stdout};
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,8 @@ use cpu_time::ProcessTime;
 use integration_tests::{Process, Usage};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+
+pub(crate) use ours::Run;
 
 /// The first argument of a process that does a job.
 pub(crate) const CHILD: &str = "child";

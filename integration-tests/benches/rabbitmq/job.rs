@@ -46,9 +46,9 @@ pub(crate) fn main(job: &str) -> Result<(), Box<dyn Error>> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let outcome = runtime.block_on(async {
         Ok::<_, Box<dyn Error>>(match job.program {
-            Program::Send => ours::send(&job).await?,
-            Program::Receive => ours::receive(&job).await?,
-            Program::Hold => ours::hold(&job).await?,
+            Program::Send => ours::send(&job).send().await?,
+            Program::Receive => ours::receive(&job).receive().await?,
+            Program::Hold => ours::hold(&job).hold().await?,
             Program::RawSend => raw::send(&job).await?,
             Program::RawReceive => raw::receive(&job).await?,
         })
