@@ -79,6 +79,7 @@ impl<'a> Consuming<'a> {
     ) -> Result<Self> {
         let queue = desk.parts.topology.for_receiving(native).await?;
         let channel = native.channel().await?;
+        prefetch.begin();
         let (consumer, consumers, number, end) = (None, 0, 0, None);
         let mut consuming =
             Self { desk, native, prefetch, channel, queue, consumer, consumers, number, end };
@@ -176,7 +177,6 @@ impl<'a> Consuming<'a> {
         {
             came.push(self.read(next));
         }
-        self.prefetch.saw(came.iter().map(|(item, ..)| item.size));
         let held = self.desk.take_in(came.into_iter());
         match self.prefetch.judge(held) {
             Change::None => Ok(()),
@@ -199,7 +199,7 @@ impl<'a> Consuming<'a> {
         None
     }
 
-    fn read(&self, delivery: Delivery) -> (Item, Original, Option<Due>) {
+    fn read(&mut self, delivery: Delivery) -> (Item, Original, Option<Due>) {
         let Delivery { delivery_tag: tag, redelivered, data, properties, .. } = delivery;
         let (exchange, routing_key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         let body = Bytes::from(data);
@@ -217,6 +217,10 @@ impl<'a> Consuming<'a> {
         let datagram = received.datagram;
         let due = datagram.envelope().deliver_at.and_then(|at| self.due(at));
         let size = datagram.view().size().max(1);
+        let due = match (due, self.prefetch.saw(size, attempts)) {
+            (None | Some(Due::Here(_)), true) => Some(Due::Behind),
+            (due, _) => due,
+        };
         let is_bare = properties.headers().is_none() && datagram.view().is_plain() && !has_natives;
         let properties = (!is_bare).then(|| Box::new(properties));
         (Item { tag, datagram, note, attempts, size }, Original { properties, body }, due)

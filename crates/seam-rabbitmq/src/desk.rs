@@ -103,13 +103,15 @@ impl Desk {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Ready once nobody has anything in hand and the broker knows it.
+    /// Ready once nobody has anything in hand and the broker knows it, and has back what nobody had.
     pub(crate) async fn idle(&self) {
         loop {
             let told = self.told.notified();
             {
                 let state = self.lock();
-                if state.ended || (state.inbox.is_idle() && !state.writing) {
+                // While a channel stands, its task sees to the end of it.
+                let is_gone = !state.ready && state.inbox.is_idle() && !state.writing;
+                if state.ended || is_gone {
                     return;
                 }
             }
@@ -179,7 +181,8 @@ impl Desk {
     pub(crate) fn begin(&self) -> u64 {
         let number = self.channel.fetch_add(1, Ordering::SeqCst) + 1;
         let mut state = self.lock();
-        state.inbox.begin(self.parts.topology.config.is_quorum);
+        let config = &self.parts.topology.config;
+        state.inbox.begin(config.is_quorum, config.last_attempt());
         (state.failed, state.ready) = (None, true);
         drop(state);
         self.told.notify_waiters();
