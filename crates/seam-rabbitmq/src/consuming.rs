@@ -38,7 +38,7 @@ pub(crate) async fn serve(desk: Arc<Desk>, line: Arc<Line>, stop: CancellationTo
                 },
                 Err(error) => error,
             };
-            desk.lose(&error);
+            desk.lose(&error, native.is_up());
             if desk.wants().0 {
                 return;
             }

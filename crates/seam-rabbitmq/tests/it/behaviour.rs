@@ -248,6 +248,36 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed() {
 
 #[tokio::test]
 #[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_consumer_that_is_cancelled_with_nothing_in_hand_is_told() {
+    let address = address("cancelled");
+    let uri = uri(&address, "");
+    let server = soon(registry().server(uri.as_str())).await.unwrap();
+    let mut receiver = soon(server.receiver()).await.unwrap();
+    let (_connection, channel) = raw().await;
+    delete(&channel, &address).await;
+    let told = async {
+        let mut reasons = Vec::new();
+        loop {
+            match server.next_event().await.unwrap() {
+                Event::Disconnected { reason } => reasons.push(reason),
+                Event::Connected if !reasons.is_empty() => return reasons,
+                Event::Connected => {}
+                event => panic!("{event:?}"),
+            }
+        }
+    };
+    let reasons = soon(told).await;
+    assert!(reasons.len() == 1 && reasons[0].contains("cancelled the consumer"), "{reasons:?}");
+    assert_eq!(server.statistics().leases_lost, 0);
+    send(&uri, Datagram::new("after")).await;
+    next(&mut receiver).await.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    drop(receiver);
+    remove(&uri).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
 async fn a_queue_that_is_deleted_under_a_sender_is_declared_again_after_one_is_returned() {
     let address = address("deleted");
     let uri = uri(&address, "");
