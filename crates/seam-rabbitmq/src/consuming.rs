@@ -1,5 +1,6 @@
 //! The task of a receiver: it has the channel, takes in what comes and tells the broker what was settled.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +33,14 @@ pub(crate) async fn serve(desk: Arc<Desk>, line: Arc<Line>, stop: CancellationTo
         while let Some(native) = line.up().await {
             let began = Instant::now();
             let error = match Consuming::begin(&desk, &native, &mut prefetch).await {
-                Ok(mut consuming) => match consuming.run().await {
-                    Some(error) => error,
-                    None => return,
-                },
+                Ok(mut consuming) => {
+                    let ended = tokio::select! {
+                        ended = consuming.run() => ended,
+                        never = keep_bound(&desk, &native) => match never {},
+                    };
+                    let Some(error) = ended else { return };
+                    error
+                }
                 Err(error) => error,
             };
             desk.lose(&error, native.is_up());
@@ -52,6 +57,20 @@ pub(crate) async fn serve(desk: Arc<Desk>, line: Arc<Line>, stop: CancellationTo
         () = stop.cancelled() => {}
     }
     desk.end();
+}
+
+/// Has the queue bound, whoever takes its binding away: with an exchange that is deleted go all bindings to it, and no
+/// consumer notices.
+async fn keep_bound(desk: &Desk, native: &Native) -> Infallible {
+    let topology = &desk.parts.topology;
+    if topology.bound_to().is_none() {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(LOOK).await;
+        // What fails now is tried again; until then whoever sends is told.
+        drop(topology.bind_again(native).await);
+    }
 }
 
 /// A channel of a receiver.
@@ -293,3 +312,6 @@ async fn until(due: Option<Instant>) {
 
 /// Deliveries that are taken in at once.
 const TOGETHER: usize = 256;
+
+/// How often to look after a binding.
+const LOOK: Duration = Duration::from_secs(5);
