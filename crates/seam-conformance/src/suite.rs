@@ -320,6 +320,7 @@ suite! {
     dead_letters {
         a_dead_letter_arrives_with_its_reason,
         what_is_tried_too_often_becomes_a_dead_letter,
+        what_is_given_up_unseen_counts_the_attempts_that_were_made,
         a_drain_sends_the_dead_letters_that_wait,
         without_an_endpoint_a_dead_letter_is_refused,
     }

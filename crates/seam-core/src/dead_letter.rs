@@ -20,7 +20,8 @@ use crate::{
 
 /// The header of a dead letter that says why it was given up: text.
 pub const REASON: &str = "seam-dead-letter-reason";
-/// The header of a dead letter that says how often it was tried: a whole number.
+/// The header of a dead letter that says how many attempts were made: a whole number. That in which it was given up
+/// counts; one for which `?retry=` left nothing does not.
 pub const ATTEMPTS: &str = "seam-dead-letter-attempts";
 /// The header of a dead letter that names the endpoint it comes from, without secrets: text.
 pub const ORIGIN: &str = "seam-dead-letter-origin";
@@ -90,8 +91,8 @@ impl DeadLetters {
         Self { sender, events, origin, state: Mutex::default() }
     }
 
-    pub(crate) fn push(&self, delivery: Delivery, reason: &str) {
-        let attempts = delivery.note().attempt;
+    /// Takes a delivery over, after so many attempts.
+    pub(crate) fn push(&self, delivery: Delivery, reason: &str, attempts: u32) {
         let letter = dead_letter(delivery.datagram(), reason, attempts, &self.origin);
         let (_, duty) = delivery.split();
         let mut state = lock(&self.state);

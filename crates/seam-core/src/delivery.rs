@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::board::Board;
 use crate::deliveries::{FIRST, Note};
 use crate::event::add;
+use crate::shared::used_up;
 use crate::{Datagram, Error, Peer, View};
 
 /// How a delivery is settled.
@@ -151,7 +152,8 @@ impl Delivery {
             Err(error) => return Err(SettleError::new(self, error)),
         };
         if let Verdict::DeadLetter { reason } = verdict {
-            return self.hand_over(&reason);
+            let attempts = self.note().attempt;
+            return self.hand_over(&reason, attempts);
         }
         let Self { datagram, note, duty } = self;
         duty.settle(&verdict).map_err(|refused| {
@@ -201,11 +203,20 @@ impl Delivery {
         }
     }
 
-    fn hand_over(self, reason: &str) -> Result<(), SettleError> {
+    /// Gives it up before anybody sees it, since its attempts are used up: that in hand is none.
+    pub(crate) fn give_up(self) -> Result<(), SettleError> {
+        if !self.is_current() {
+            return Err(SettleError::new(self, Error::LeaseLost));
+        }
+        let attempts = self.note().attempt.saturating_sub(1);
+        self.hand_over(&used_up(attempts), attempts)
+    }
+
+    fn hand_over(self, reason: &str, attempts: u32) -> Result<(), SettleError> {
         let shared = self.duty.board.as_ref().and_then(|board| board.shared());
         match shared.and_then(|shared| shared.dead_letters.get().cloned()) {
             Some(route) => {
-                route.push(self, reason);
+                route.push(self, reason, attempts);
                 Ok(())
             }
             None => Err(SettleError::new(

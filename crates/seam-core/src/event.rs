@@ -16,7 +16,7 @@ use crate::{Capability, Peer};
 pub enum Event {
     /// The connection stands, for the first time or again.
     Connected,
-    /// The connection was lost; the transport goes on trying.
+    /// The connection was lost, or a consumer on it; the transport goes on trying.
     Disconnected {
         /// What the native client reported.
         reason: String,
@@ -176,7 +176,7 @@ statistics! {
     requesters_gone,
     /// Sessions that ended abnormally.
     sessions_lost,
-    /// Times the connection was lost.
+    /// Times the connection, or a consumer on it, was lost.
     disconnects,
     /// Times the other side blocked.
     blocks,

@@ -10,7 +10,6 @@ use crate::clock::lock;
 use crate::connection::Handle;
 use crate::driver::{self, Settled};
 use crate::event::add;
-use crate::shared::used_up;
 use crate::telemetry::{self, Operation};
 use crate::{Clock, Deliveries, Delivery, DeliveryStream, Endpoint, Result};
 
@@ -158,9 +157,8 @@ impl Receiver {
 /// Hands over what was tried more often than `?retry=` allows, before the program sees it.
 fn give_up_over_tried(into: &mut Deliveries, limit: u32) {
     for delivery in into.take_over_tried(limit) {
-        let attempts = delivery.note().attempt.saturating_sub(1);
         // Without a route, or with a lost lease, the delivery is dropped: it comes again.
-        if let Err(refused) = delivery.dead_letter(used_up(attempts)) {
+        if let Err(refused) = delivery.give_up() {
             tracing::debug!(error = %refused, "a delivery without attempts left stays");
         }
     }

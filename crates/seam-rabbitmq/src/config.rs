@@ -108,6 +108,8 @@ pub(crate) struct Config {
     pub(crate) is_quorum: bool,
     /// Whether one receiver gets all.
     pub(crate) keeps_order: bool,
+    /// How often a datagram is tried, where that is limited.
+    pub(crate) attempts: Option<u32>,
     pub(crate) reply_any: bool,
     pub(crate) is_external: bool,
     pub(crate) is_tls: bool,
@@ -159,6 +161,7 @@ impl Config {
             declare: endpoint.text("declare") != Some("no"),
             is_quorum: endpoint.text("queue_type") != Some("classic"),
             keeps_order: endpoint.text("order").is_some(),
+            attempts: endpoint.attempts(),
             reply_any: endpoint.flag("reply_any"),
             is_external: endpoint.text("sasl") == Some("external"),
             is_tls,
@@ -168,6 +171,14 @@ impl Config {
             keep_alive: keep_alive(endpoint)?,
             limits,
         })
+    }
+
+    /// How many attempts were made of what is on its last one and travels alone, where attempts are limited and the queue
+    /// counts as one whatever was fetched. With an order kept, neither the consumer nor a message can give way.
+    pub(crate) fn last_attempt(&self) -> Option<u32> {
+        let counts = self.is_quorum && matches!(self.group, Group::Queue(_));
+        let limit = self.attempts.filter(|_| counts && !self.keeps_order);
+        limit.map(|limit| limit.saturating_sub(1))
     }
 }
 

@@ -210,7 +210,8 @@ impl RabbitConnection {
         let OpenContext { clock, events, .. } = &self.parts.context;
         let topology = self.parts.topology.clone();
         let (name, clock, events) = (self.name(), clock.clone(), events.clone());
-        let desk = Desk::new(desk::Parts { name, topology, clock, events, delays });
+        let standing = self.standing.clone();
+        let desk = Desk::new(desk::Parts { name, topology, clock, events, standing, delays });
         inner.desks.retain(|desk| !desk.has_ended());
         inner.desks.push(desk.clone());
         let line = self.consuming(&mut inner);

@@ -1,5 +1,6 @@
 //! The task of a receiver: it has the channel, takes in what comes and tells the broker what was settled.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,13 +33,17 @@ pub(crate) async fn serve(desk: Arc<Desk>, line: Arc<Line>, stop: CancellationTo
         while let Some(native) = line.up().await {
             let began = Instant::now();
             let error = match Consuming::begin(&desk, &native, &mut prefetch).await {
-                Ok(mut consuming) => match consuming.run().await {
-                    Some(error) => error,
-                    None => return,
-                },
+                Ok(mut consuming) => {
+                    let ended = tokio::select! {
+                        ended = consuming.run() => ended,
+                        never = keep_bound(&desk, &native) => match never {},
+                    };
+                    let Some(error) = ended else { return };
+                    error
+                }
                 Err(error) => error,
             };
-            desk.lose(&error);
+            desk.lose(&error, native.is_up());
             if desk.wants().0 {
                 return;
             }
@@ -52,6 +57,20 @@ pub(crate) async fn serve(desk: Arc<Desk>, line: Arc<Line>, stop: CancellationTo
         () = stop.cancelled() => {}
     }
     desk.end();
+}
+
+/// Has the queue bound, whoever takes its binding away: with an exchange that is deleted go all bindings to it, and no
+/// consumer notices.
+async fn keep_bound(desk: &Desk, native: &Native) -> Infallible {
+    let topology = &desk.parts.topology;
+    if topology.bound_to().is_none() {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(LOOK).await;
+        // What fails now is tried again; until then whoever sends is told.
+        drop(topology.bind_again(native).await);
+    }
 }
 
 /// A channel of a receiver.
@@ -79,6 +98,7 @@ impl<'a> Consuming<'a> {
     ) -> Result<Self> {
         let queue = desk.parts.topology.for_receiving(native).await?;
         let channel = native.channel().await?;
+        prefetch.begin();
         let (consumer, consumers, number, end) = (None, 0, 0, None);
         let mut consuming =
             Self { desk, native, prefetch, channel, queue, consumer, consumers, number, end };
@@ -176,7 +196,6 @@ impl<'a> Consuming<'a> {
         {
             came.push(self.read(next));
         }
-        self.prefetch.saw(came.iter().map(|(item, ..)| item.size));
         let held = self.desk.take_in(came.into_iter());
         match self.prefetch.judge(held) {
             Change::None => Ok(()),
@@ -199,7 +218,7 @@ impl<'a> Consuming<'a> {
         None
     }
 
-    fn read(&self, delivery: Delivery) -> (Item, Original, Option<Due>) {
+    fn read(&mut self, delivery: Delivery) -> (Item, Original, Option<Due>) {
         let Delivery { delivery_tag: tag, redelivered, data, properties, .. } = delivery;
         let (exchange, routing_key) = (delivery.exchange.as_str(), delivery.routing_key.as_str());
         let body = Bytes::from(data);
@@ -217,6 +236,10 @@ impl<'a> Consuming<'a> {
         let datagram = received.datagram;
         let due = datagram.envelope().deliver_at.and_then(|at| self.due(at));
         let size = datagram.view().size().max(1);
+        let due = match (due, self.prefetch.saw(size, attempts)) {
+            (None | Some(Due::Here(_)), true) => Some(Due::Behind),
+            (due, _) => due,
+        };
         let is_bare = properties.headers().is_none() && datagram.view().is_plain() && !has_natives;
         let properties = (!is_bare).then(|| Box::new(properties));
         (Item { tag, datagram, note, attempts, size }, Original { properties, body }, due)
@@ -289,3 +312,6 @@ async fn until(due: Option<Instant>) {
 
 /// Deliveries that are taken in at once.
 const TOGETHER: usize = 256;
+
+/// How often to look after a binding.
+const LOOK: Duration = Duration::from_secs(5);

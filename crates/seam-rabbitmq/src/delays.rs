@@ -1,5 +1,5 @@
-//! Retries and schedules that wait on the broker: each message is published once more, into the queue of a step, and
-//! acknowledged only once it is there.
+//! Retries and schedules that wait on the broker, and what gives way to others: each message is published once more, into the
+//! queue of a step or to the end of its own, and acknowledged only once it is there.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

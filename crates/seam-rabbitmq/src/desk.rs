@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::delays::{Delays, SHORTEST, Whose};
 use crate::inbox::{Due, Inbox, Item, Original, Writes};
+use crate::line::Standing;
 use crate::topology::Topology;
 
 /// What a receiver and its task share.
@@ -33,6 +34,7 @@ pub(crate) struct Parts {
     pub(crate) topology: Arc<Topology>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) events: Events,
+    pub(crate) standing: Arc<Standing>,
     pub(crate) delays: Arc<Delays>,
 }
 
@@ -51,6 +53,8 @@ pub(crate) struct State {
     writing: bool,
     /// Whether a consumer stands.
     ready: bool,
+    /// Whether it was told that none does.
+    is_lost: bool,
 }
 
 impl Desk {
@@ -103,13 +107,15 @@ impl Desk {
         waker.into_iter().for_each(Waker::wake);
     }
 
-    /// Ready once nobody has anything in hand and the broker knows it.
+    /// Ready once nobody has anything in hand and the broker knows it, and has back what nobody had.
     pub(crate) async fn idle(&self) {
         loop {
             let told = self.told.notified();
             {
                 let state = self.lock();
-                if state.ended || (state.inbox.is_idle() && !state.writing) {
+                // While a channel stands, its task sees to the end of it.
+                let is_gone = !state.ready && state.inbox.is_idle() && !state.writing;
+                if state.ended || is_gone {
                     return;
                 }
             }
@@ -144,7 +150,9 @@ impl Desk {
         let open = u64::try_from(state.inbox.in_hand()).unwrap_or(u64::MAX);
         let (revoked, _) = state.inbox.lose();
         let waker = state.inbox.call_all();
+        let was_lost = std::mem::take(&mut state.is_lost);
         drop(state);
+        self.back(was_lost);
         revoked.into_iter().for_each(|(board, range)| board.revoke(range));
         waker.into_iter().for_each(Waker::wake);
         self.work.notify_one();
@@ -179,17 +187,21 @@ impl Desk {
     pub(crate) fn begin(&self) -> u64 {
         let number = self.channel.fetch_add(1, Ordering::SeqCst) + 1;
         let mut state = self.lock();
-        state.inbox.begin(self.parts.topology.config.is_quorum);
+        let config = &self.parts.topology.config;
+        state.inbox.begin(config.is_quorum, config.last_attempt());
         (state.failed, state.ready) = (None, true);
+        let was_lost = std::mem::take(&mut state.is_lost);
         drop(state);
+        self.back(was_lost);
         self.told.notify_waiters();
         number
     }
 
-    /// The channel is gone, and every lease with it.
-    pub(crate) fn lose(&self, error: &Error) {
+    /// The channel is gone, and every lease with it. `is_alone` says that its connection stands, so that nobody else tells.
+    pub(crate) fn lose(&self, error: &Error, is_alone: bool) {
         let mut state = self.lock();
-        state.ready = false;
+        let is_news = std::mem::take(&mut state.ready) && is_alone;
+        state.is_lost |= is_news;
         state.failed = Some(error.clone());
         state.inbox.settle();
         let late = state.inbox.note_untold();
@@ -200,6 +212,9 @@ impl Desk {
         revoked.into_iter().for_each(|(board, range)| board.revoke(range));
         if count > 0 {
             self.parts.events.emit(Event::LeaseLost { count });
+        }
+        if is_news {
+            self.parts.standing.lost(error);
         }
         waker.into_iter().for_each(Waker::wake);
         self.told.notify_waiters();
@@ -268,6 +283,12 @@ impl Desk {
         waker.into_iter().for_each(Waker::wake);
         let parked = parked.map(|at| Instant::now() + at.saturating_sub(now));
         [parked, writes].into_iter().flatten().min()
+    }
+
+    fn back(&self, was_lost: bool) {
+        if was_lost {
+            self.parts.standing.back();
+        }
     }
 
     fn late(&self, count: u64) {

@@ -27,6 +27,11 @@ pub(crate) struct Inbox {
     ready: VecDeque<Item>,
     /// Not to be handed out, or not to be requeued, before its time.
     parked: Vec<(Duration, Parked)>,
+    /// On its way to the end of the queue, with what it came as. Until the broker knows that it is, nothing is handed out:
+    /// whatever ends the program then would take its last attempt.
+    yielding: HashMap<u64, (Item, Original)>,
+    /// How many attempts were made of what loses its last one where it is requeued.
+    last: Option<u32>,
     boards: HashMap<u64, Handed>,
     numbers: u64,
     in_hand: usize,
@@ -57,7 +62,7 @@ pub(crate) struct Item {
 }
 
 /// A message as it came, to be published once more for a later time.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Original {
     /// Absent where there is nothing but the mode.
     pub(crate) properties: Option<Box<BasicProperties>>,
@@ -130,7 +135,7 @@ pub(crate) struct Delay {
 /// For how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// Not at all: only its attempts are to be counted.
+    /// Not at all: it goes to the end of the queue, with its attempts.
     No,
     /// For no less.
     AtLeast(Duration),
@@ -145,9 +150,10 @@ impl Writes {
 }
 
 impl Inbox {
-    /// A channel begins, whose first tag is 1. `counts` says whether its queue counts attempts.
-    pub(crate) fn begin(&mut self, counts: bool) {
-        (self.lowest, self.counts) = (1, counts);
+    /// A channel begins, whose first tag is 1. `counts` says whether its queue counts attempts, `last` how many were made of
+    /// what must not lose another one unseen.
+    pub(crate) fn begin(&mut self, counts: bool, last: Option<u32>) {
+        (self.lowest, self.counts, self.last) = (1, counts, last);
     }
 
     /// Takes what came next. What is not due before a time waits until then: here, or on the broker where `delay` says so.
@@ -159,12 +165,23 @@ impl Inbox {
             None => self.ready.push_back(item),
             Some(Due::Here(at)) => self.parked.push((at, Parked::Item(Box::new(item)))),
             Some(Due::Later(wait)) => self.delay(item.tag, Wait::AtMost(wait), item.attempts),
+            Some(Due::Behind) => self.give_way(item),
+        }
+    }
+
+    /// Sends what nobody has seen to the end of the queue, which counts no attempt.
+    fn give_way(&mut self, item: Item) {
+        let Item { tag, attempts, .. } = item;
+        if let Some(slot) = self.slot(tag) {
+            let original = slot.original.clone();
+            self.delay(tag, Wait::No, attempts);
+            self.yielding.insert(tag, (item, original));
         }
     }
 
     /// Whom to wake since there is something to hand out.
     pub(crate) fn call(&mut self) -> Option<Waker> {
-        if self.ready.is_empty() { None } else { self.waker.take() }
+        if self.is_starved() { None } else { self.waker.take() }
     }
 
     /// Whom to wake whatever there is.
@@ -183,6 +200,9 @@ impl Inbox {
         into: &mut Deliveries,
         harvester: Arc<dyn Harvester>,
     ) -> bool {
+        if self.is_starved() {
+            return false;
+        }
         let sizes = self.ready.iter().map(|item| item.size);
         let (count, bytes) = most.fitting(sizes, self.in_hand, self.in_hand_bytes);
         if count == 0 {
@@ -308,7 +328,16 @@ impl Inbox {
         self.delaying -= 1;
         match outcome {
             Ok(()) => self.done(tag),
-            Err(again) => self.parked.push((again, Parked::Tag(tag))),
+            Err(again) => match self.yielding.remove(&tag) {
+                // Better among others than not at all.
+                Some((item, original)) => {
+                    if let Some(slot) = self.slot(tag) {
+                        slot.original = original;
+                    }
+                    self.ready.push_back(item);
+                }
+                None => self.parked.push((again, Parked::Tag(tag))),
+            },
         }
     }
 
@@ -332,13 +361,20 @@ impl Inbox {
     /// Gives back to the broker all that is in nobody's hand.
     pub(crate) fn give_back(&mut self) {
         for item in std::mem::take(&mut self.ready) {
-            self.requeue(item.tag);
+            self.give_back_item(item);
         }
         for (_, parked) in std::mem::take(&mut self.parked) {
             match parked {
-                Parked::Item(item) => self.requeue(item.tag),
+                Parked::Item(item) => self.give_back_item(*item),
                 Parked::Tag(tag) => self.requeue(tag),
             }
+        }
+    }
+
+    fn give_back_item(&mut self, item: Item) {
+        match self.last == Some(item.attempts) {
+            true => self.give_way(item),
+            false => self.requeue(item.tag),
         }
     }
 
@@ -363,6 +399,11 @@ impl Inbox {
             }
         }
         self.untold = 0;
+        let (lowest, slots) = (self.lowest, &self.slots);
+        self.yielding.retain(|tag, _| {
+            let at = tag.checked_sub(lowest).and_then(|at| usize::try_from(at).ok());
+            at.and_then(|at| slots.get(at)).is_some_and(|slot| slot.state == State::Open)
+        });
         writes
     }
 
@@ -388,7 +429,7 @@ impl Inbox {
 
     /// Whether there is nothing to hand out, so that settling makes room for more.
     pub(crate) fn is_starved(&self) -> bool {
-        self.ready.is_empty()
+        self.ready.is_empty() || !self.yielding.is_empty()
     }
 
     pub(crate) fn in_hand(&self) -> usize {
@@ -420,6 +461,7 @@ impl Inbox {
         self.slots.clear();
         self.ready.clear();
         self.parked.clear();
+        self.yielding.clear();
         self.writes = Writes::default();
         (self.in_hand, self.in_hand_bytes, self.delaying) = (0, 0, 0);
         (self.held, self.held_bytes) = (0, 0);
@@ -438,6 +480,8 @@ pub(crate) enum Due {
     Here(Duration),
     /// After this, which it spends on the broker.
     Later(Duration),
+    /// Behind all that waits on the broker.
+    Behind,
 }
 
 #[cfg(test)]

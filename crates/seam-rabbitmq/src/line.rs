@@ -48,7 +48,7 @@ enum State {
     Ended,
 }
 
-/// Tells once that an endpoint has lost a connection, and once that it has all of them again.
+/// Tells once that an endpoint has lost a connection or a consumer, and once that it has all of them again.
 pub(crate) struct Standing {
     lost: AtomicUsize,
     events: Events,
@@ -59,13 +59,13 @@ impl Standing {
         Self { lost: AtomicUsize::new(0), events }
     }
 
-    fn lost(&self, reason: &Error) {
+    pub(crate) fn lost(&self, reason: &Error) {
         if self.lost.fetch_add(1, Ordering::SeqCst) == 0 {
             self.events.emit(Event::Disconnected { reason: reason.to_string() });
         }
     }
 
-    fn back(&self) {
+    pub(crate) fn back(&self) {
         if self.lost.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.events.emit(Event::Connected);
         }

@@ -63,12 +63,34 @@ impl Topology {
         }
         let arguments = if is_private { FieldTable::default() } else { self.arguments() };
         self.ensure_queue(native, &queue, options, arguments).await?;
-        if let Some((exchange, _)) = &self.config.exchange
-            && (self.config.declare || is_private)
-        {
+        if let Some((exchange, _)) = self.bound_to() {
             self.bind(native, &queue, exchange).await?;
         }
         Ok(queue)
+    }
+
+    /// The exchange that the queue of receivers is bound to, where that is ours to do.
+    pub(crate) fn bound_to(&self) -> Option<&(ShortString, lapin::ExchangeKind)> {
+        let is_private = matches!(self.config.group, Group::Private(_));
+        self.config.exchange.as_ref().filter(|_| self.config.declare || is_private)
+    }
+
+    /// Binds the queue of receivers once more, which costs nothing where it is bound; and declares the exchange where that
+    /// is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Topology::for_sending`].
+    pub(crate) async fn bind_again(&self, native: &Native) -> Result<()> {
+        let Some((exchange, kind)) = self.bound_to() else { return Ok(()) };
+        let queue = self.queue(native);
+        match self.bind(native, &queue, exchange).await {
+            Err(Error::NotFound { .. }) => {
+                self.ensure_exchange(native, exchange, kind).await?;
+                self.bind(native, &queue, exchange).await
+            }
+            bound => bound,
+        }
     }
 
     /// The queue of receivers on this connection.

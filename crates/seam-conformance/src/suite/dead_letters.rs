@@ -93,6 +93,35 @@ pub(crate) async fn what_is_tried_too_often_becomes_a_dead_letter(bench: &Bench<
     let tried = tried.load(std::sync::atomic::Ordering::Relaxed);
     ensure!(tried == 3, "it was tried {tried} times, not 3");
     ensure!(letter.payload() == Some(b"stubborn"), "the body of the letter changed");
+    let attempts = letter.view().header(dead_letter::ATTEMPTS);
+    ensure!(attempts == Some(&Value::U64(3)), "its attempts are {attempts:?}");
+    ensure!(bench.within("the receipt", ticket.receipts()).await?.all_ok(), "it has no receipt");
+    bench.within("settling", line.receiver.settled()).await??;
+    line.finish().await?;
+    letters.finish().await
+}
+
+pub(crate) async fn what_is_given_up_unseen_counts_the_attempts_that_were_made(
+    bench: &Bench<'_>,
+) -> Check {
+    let line = bench.line().await?;
+    needs!(line, Redelivery, Envelope);
+    let (mut line, mut letters) = with_dead_letters(bench, "&retry=1").await?;
+    let mut batch: seam_core::Batch = [Datagram::new("stubborn")].into_iter().collect();
+    let mut ticket = bench.within("admission", line.sender.admit(&mut batch)).await??;
+    let tried = std::sync::atomic::AtomicU64::new(0);
+    let fail = |delivery: seam_core::Delivery| {
+        tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        drop(delivery);
+        Ok(())
+    };
+    let letter = next_letter(&mut line, &mut letters, fail).await?;
+    let tried = tried.load(std::sync::atomic::Ordering::Relaxed);
+    ensure!(tried == 1, "it was tried {tried} times, not once");
+    let attempts = letter.view().header(dead_letter::ATTEMPTS);
+    ensure!(attempts == Some(&Value::U64(1)), "its attempts are {attempts:?}");
+    let reason = text(&letter, dead_letter::REASON);
+    ensure!(reason == "gave up after 1 attempts", "its reason is `{reason}`");
     ensure!(bench.within("the receipt", ticket.receipts()).await?.all_ok(), "it has no receipt");
     bench.within("settling", line.receiver.settled()).await??;
     line.finish().await?;

@@ -49,6 +49,35 @@ fn attempts_made_here_count_for_retry_and_dead_letter() {
 }
 
 #[test]
+fn what_is_given_up_unseen_counts_the_attempts_that_were_made() {
+    let clock = VirtualClock::new();
+    clock.clone().block_on(async {
+        let registry = Registry::new().with(Memory::new()).with_clock(clock);
+        let mut parked = registry.receiver("memory://parked").await.unwrap();
+        let uri = "memory://orders?retry=2&dead_letter=memory%3A%2F%2Fparked";
+        let mut receiver = registry.receiver(uri).await.unwrap();
+        let sender = registry.sender("memory://orders").await.unwrap();
+        sender.send(Datagram::new("x")).await.unwrap();
+        for attempt in 1..=2 {
+            let delivery = receiver.next().await.unwrap().unwrap();
+            assert_eq!(delivery.note().attempt, attempt);
+            drop(delivery);
+        }
+        let mut receiving = std::pin::pin!(receiver.next());
+        let mut next = std::pin::pin!(parked.next());
+        let letter = std::future::poll_fn(|cx| {
+            assert!(receiving.as_mut().poll(cx).is_pending(), "it is given up");
+            next.as_mut().poll(cx)
+        });
+        let letter = letter.await.unwrap().unwrap();
+        let header = |name| letter.view().header(name).cloned();
+        assert_eq!(header(dead_letter::ATTEMPTS), Some(2_u32.into()));
+        assert_eq!(header(dead_letter::REASON), Some("gave up after 2 attempts".into()));
+        letter.ack().unwrap();
+    });
+}
+
+#[test]
 fn what_is_given_up_is_not_settled_with_the_rest_of_its_batch() {
     let clock = VirtualClock::new();
     let registry = Registry::new().with(Memory::new()).with_clock(clock.clone());

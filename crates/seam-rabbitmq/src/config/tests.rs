@@ -40,6 +40,18 @@ fn what_is_given_counts() {
 }
 
 #[test]
+fn only_what_counts_attempts_up_to_a_limit_has_a_last_one() {
+    let last = |more: &str| config(&format!("rabbitmq://h/orders?{more}")).unwrap().last_attempt();
+    let retry = "retry=3&dead_letter=rabbitmq%3A%2F%2Fh%2Fparked";
+    assert_eq!(last("queue_type=quorum"), None);
+    assert_eq!(last(retry), Some(2));
+    assert_eq!(last(&retry.replace("retry=3", "retry=1")), Some(0));
+    for more in ["queue_type=classic", "order=key", "exchange=events&private"] {
+        assert_eq!(last(&format!("{retry}&{more}")), None, "{more}");
+    }
+}
+
+#[test]
 fn a_group_is_a_queue_of_its_own() {
     let config = |more: &str| config(&format!("rabbitmq://h/orders?exchange=events{more}"));
     assert_eq!(config("").unwrap().group, Group::Queue("orders".into()));

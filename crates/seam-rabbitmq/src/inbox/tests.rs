@@ -1,6 +1,6 @@
 //! The inbox against a model of a broker's channel, which refuses what a broker refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use proptest::prelude::*;
@@ -52,6 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => Just(None),
         1 => (1_u32..4).prop_map(|after| Some(Due::Here(SECOND * after))),
         1 => (1_u32..4).prop_map(|after| Some(Due::Later(SECOND * after))),
+        1 => Just(Some(Due::Behind)),
     ];
     let verdict = prop_oneof![
         5 => Just(Verdict::Ack),
@@ -104,6 +105,7 @@ struct Model {
     inbox: Inbox,
     ears: Arc<Ears>,
     counts: bool,
+    last: Option<u32>,
     now: Duration,
     next: u64,
     at: BTreeMap<u64, At>,
@@ -114,6 +116,8 @@ struct Model {
     /// To be published for a later time, and known to whoever does it or not.
     asked: Vec<(u64, Wait, u32)>,
     away: Vec<u64>,
+    /// Of those, what nobody has seen, until the broker knows; meanwhile nothing is handed out.
+    yielding: BTreeSet<u64>,
     held: Vec<(u64, Delivery)>,
     /// Deliveries of channels that ended.
     stale: Vec<Delivery>,
@@ -125,13 +129,14 @@ fn attempts(tag: u64) -> u32 {
 }
 
 impl Model {
-    fn new(counts: bool) -> Self {
+    fn new(counts: bool, last: Option<u32>) -> Self {
         let mut inbox = Inbox::default();
-        inbox.begin(counts);
+        inbox.begin(counts, last);
         Self {
             inbox,
             ears: Arc::default(),
             counts,
+            last,
             now: Duration::ZERO,
             next: 1,
             at: BTreeMap::new(),
@@ -140,6 +145,7 @@ impl Model {
             parked: Vec::new(),
             asked: Vec::new(),
             away: Vec::new(),
+            yielding: BTreeSet::new(),
             held: Vec::new(),
             stale: Vec::new(),
             late: 0,
@@ -177,13 +183,23 @@ impl Model {
             Step::GiveBack => {
                 self.inbox.give_back();
                 let given = self.ready.drain(..).chain(self.parked.drain(..).map(|(_, tag)| tag));
-                for tag in given {
-                    self.at.insert(tag, At::Requeued);
+                for tag in given.collect::<Vec<_>>() {
+                    let is_unseen = matches!(self.at[&tag], At::Ready | At::Parked);
+                    match is_unseen && self.last == Some(attempts(tag)) {
+                        true => self.give_way(tag),
+                        false => drop(self.at.insert(tag, At::Requeued)),
+                    }
                 }
             }
             Step::Lose(looks_first) => self.lose(*looks_first),
         }
         self.check();
+    }
+
+    fn give_way(&mut self, tag: u64) {
+        self.asked.push((tag, Wait::No, attempts(tag)));
+        self.yielding.insert(tag);
+        self.at.insert(tag, At::Away(false));
     }
 
     fn push(&mut self, size: usize, due: Option<Due>) {
@@ -211,6 +227,7 @@ impl Model {
                 self.asked.push((tag, Wait::AtMost(wait), attempts(tag)));
                 At::Away(false)
             }
+            Some(Due::Behind) => return self.give_way(tag),
         };
         self.at.insert(tag, at);
     }
@@ -220,7 +237,8 @@ impl Model {
             (self.in_hand().count(), self.in_hand().map(|tag| self.sizes[&tag]).sum());
         let mut expected = Vec::new();
         for tag in self.ready.iter().copied().take(asked) {
-            if count >= CREDIT || (count > 0 && bytes >= BYTES) {
+            let is_full = count >= CREDIT || (count > 0 && bytes >= BYTES);
+            if is_full || !self.yielding.is_empty() {
                 break;
             }
             (count, bytes) = (count + 1, bytes + self.sizes[&tag]);
@@ -296,6 +314,8 @@ impl Model {
         }
         let untold = self.count(|at| matches!(at, At::Done | At::Requeued));
         assert_eq!(untold, 0, "all that is settled is told");
+        let at = &self.at;
+        self.yielding.retain(|tag| at[tag] != At::Told);
         let mut delays: Vec<_> = writes.delays.iter().collect();
         let mut asked = std::mem::take(&mut self.asked);
         delays.sort_by_key(|delay| delay.tag);
@@ -314,6 +334,10 @@ impl Model {
         self.inbox.delayed(tag, if is_there { Ok(()) } else { Err(again) });
         let at = match is_there {
             true => At::Done,
+            false if self.yielding.remove(&tag) => {
+                self.ready.push(tag);
+                At::Ready
+            }
             false => {
                 self.parked.push((again, tag));
                 At::Back(by_verdict)
@@ -368,7 +392,8 @@ impl Model {
         (self.ready, self.parked, self.asked) = Default::default();
         // Whoever publishes them does not know yet, and whose they are is compared before they come here.
         self.away.clear();
-        self.inbox.begin(self.counts);
+        self.yielding.clear();
+        self.inbox.begin(self.counts, self.last);
     }
 
     fn check(&mut self) {
@@ -377,7 +402,8 @@ impl Model {
             self.inbox.in_hand_bytes,
             self.in_hand().map(|tag| self.sizes[&tag]).sum::<usize>()
         );
-        assert_eq!(self.inbox.is_starved(), self.ready.is_empty());
+        let is_starved = self.ready.is_empty() || !self.yielding.is_empty();
+        assert_eq!(self.inbox.is_starved(), is_starved);
         let untold = self.count(|at| matches!(at, At::Done | At::Requeued | At::Away(_)));
         assert_eq!(self.inbox.is_told(), untold == 0 && self.inbox.marked.is_empty());
         if self.inbox.is_idle() {
@@ -392,12 +418,12 @@ impl Model {
             self.settle(tag, delivery, Verdict::Ack);
         }
         self.step(&Step::Look);
+        self.step(&Step::Wait(SECOND * 99));
+        self.step(&Step::GiveBack);
         self.step(&Step::Write);
         for tag in std::mem::take(&mut self.away) {
             self.delayed(tag, true);
         }
-        self.step(&Step::Wait(SECOND * 99));
-        self.step(&Step::GiveBack);
         self.step(&Step::Write);
         assert!(
             self.inbox.is_idle() && self.inbox.slots.is_empty() && self.inbox.boards.is_empty()
@@ -417,8 +443,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn the_broker_is_told_each_verdict_once_and_no_other(counts in any::<bool>(), steps in steps()) {
-        let mut model = Model::new(counts);
+    fn the_broker_is_told_each_verdict_once_and_no_other(
+        counts in any::<bool>(),
+        last in prop::option::of(0_u32..3),
+        steps in steps(),
+    ) {
+        let mut model = Model::new(counts, last);
         for step in &steps {
             model.step(step);
         }
@@ -428,7 +458,7 @@ proptest! {
 
 fn filled(tags: Range<u64>) -> Inbox {
     let mut inbox = Inbox::default();
-    inbox.begin(true);
+    inbox.begin(true, None);
     for tag in tags {
         let datagram = Datagram::new("x");
         let item = Item { tag, datagram, note: None, attempts: 0, size: 1 };

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use seam_core::{Datagram, Event, Receiver, Timestamp};
+use seam_core::{Datagram, Error, Event, Receiver, Timestamp};
+use tokio::time::{sleep, timeout};
 
 use crate::stage::*;
 
@@ -49,7 +50,7 @@ async fn a_field_of_each_datagram_is_its_routing_key() {
         }
         let error = soon(sender.send(Datagram::new("none"))).await.unwrap_err();
         line(error.error().clone());
-        assert!(matches!(error.error(), seam_core::Error::Invalid { .. }), "{error}");
+        assert!(matches!(error.error(), Error::Invalid { .. }), "{error}");
         drop(fruit);
         remove(&uri(&apples, "")).await;
         remove(&uri(&pears, "")).await;
@@ -165,7 +166,7 @@ async fn with_order_one_receiver_gets_all_and_the_next_goes_on() {
         delivery.ack().unwrap();
     }
     soon(one.settled()).await.unwrap();
-    let waiting = tokio::time::timeout(Duration::ZERO, two.next()).await;
+    let waiting = timeout(Duration::ZERO, two.next()).await;
     assert!(waiting.is_err(), "the other one has its turn later");
     drop(one);
     for number in 10..20 {
@@ -248,6 +249,65 @@ async fn a_queue_that_is_deleted_is_declared_again_and_consumed() {
 
 #[tokio::test]
 #[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_consumer_that_is_cancelled_with_nothing_in_hand_is_told() {
+    let address = address("cancelled");
+    let uri = uri(&address, "");
+    let server = soon(registry().server(uri.as_str())).await.unwrap();
+    let mut receiver = soon(server.receiver()).await.unwrap();
+    let (_connection, channel) = raw().await;
+    delete(&channel, &address).await;
+    let told = async {
+        let mut reasons = Vec::new();
+        loop {
+            match server.next_event().await.unwrap() {
+                Event::Disconnected { reason } => reasons.push(reason),
+                Event::Connected if !reasons.is_empty() => return reasons,
+                Event::Connected => {}
+                event => panic!("{event:?}"),
+            }
+        }
+    };
+    let reasons = soon(told).await;
+    assert!(reasons.len() == 1 && reasons[0].contains("cancelled the consumer"), "{reasons:?}");
+    assert_eq!(server.statistics().leases_lost, 0);
+    send(&uri, Datagram::new("after")).await;
+    next(&mut receiver).await.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    drop(receiver);
+    remove(&uri).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_receiver_is_bound_again_to_an_exchange_that_was_deleted() {
+    let exchange = address("gone");
+    let uri = uri(&address("bound"), &format!("exchange={exchange}"));
+    let server = soon(registry().server(uri.as_str())).await.unwrap();
+    let mut receiver = soon(server.receiver()).await.unwrap();
+    let client = soon(registry().client(uri.as_str())).await.unwrap();
+    let sender = soon(client.sender()).await.unwrap();
+    delete_exchange(&exchange).await;
+    let sending = async {
+        while let Err(error) = sender.send(Datagram::new("after")).await {
+            // First for want of the exchange, then of the binding.
+            let error = error.error();
+            let is_gone = matches!(error, Error::NotFound { .. } | Error::Unroutable { .. });
+            assert!(is_gone || error.is_retryable(), "{error:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // Five seconds are promised.
+    timeout(PATIENCE * 2, sending).await.expect("it is bound again");
+    next(&mut receiver).await.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    stands(&server).await;
+    drop(receiver);
+    remove(&uri).await;
+    delete_exchange(&exchange).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
 async fn a_queue_that_is_deleted_under_a_sender_is_declared_again_after_one_is_returned() {
     let address = address("deleted");
     let uri = uri(&address, "");
@@ -256,7 +316,7 @@ async fn a_queue_that_is_deleted_under_a_sender_is_declared_again_after_one_is_r
     let (_connection, channel) = raw().await;
     delete(&channel, &address).await;
     let error = soon(sender.send(Datagram::new("meanwhile"))).await.unwrap_err();
-    assert!(matches!(error.error(), seam_core::Error::Unroutable { .. }), "{error}");
+    assert!(matches!(error.error(), Error::Unroutable { .. }), "{error}");
     assert!(error.error().is_retryable());
     soon(sender.send(Datagram::new("after"))).await.unwrap();
     let queue = QueueDeclareOptions { passive: true, ..Default::default() };

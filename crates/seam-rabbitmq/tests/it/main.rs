@@ -5,6 +5,7 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+mod attempts;
 mod behaviour;
 mod conformance;
 mod foreign;

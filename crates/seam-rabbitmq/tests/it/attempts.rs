@@ -1,0 +1,132 @@
+//! What counts as an attempt with `retry`, though a quorum queue counts whatever was fetched and comes back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use seam_core::{Batch, Connection, Datagram, Delivery, Receiver};
+use tokio::time::sleep;
+
+use crate::stage::*;
+
+const MESSAGES: usize = 40;
+const KILLER: usize = 7;
+
+/// A queue, and one for its dead letters.
+struct Queues {
+    address: String,
+    work: String,
+    parked: String,
+}
+
+impl Queues {
+    fn new(name: &str, retry: u32) -> Self {
+        let (address, parked) = (address(name), uri(&self::address("parked"), ""));
+        let escaped: String = parked
+            .chars()
+            .map(|letter| match letter {
+                ':' | '/' | '@' | '?' | '&' => format!("%{:02X}", u32::from(letter)),
+                other => other.to_string(),
+            })
+            .collect();
+        let work = uri(&address, &format!("retry={retry}&dead_letter={escaped}"));
+        Self { address, work, parked }
+    }
+
+    async fn fill(&self) {
+        let sender = soon(registry().sender(self.work.as_str())).await.unwrap();
+        let mut batch: Batch =
+            (0..MESSAGES).map(|number| Datagram::new(number.to_string())).collect();
+        let mut ticket = soon(sender.admit(&mut batch)).await.unwrap();
+        assert!(soon(ticket.receipts()).await.all_ok());
+    }
+
+    async fn worker(&self) -> (Connection, Receiver) {
+        let server = soon(registry().server(self.work.as_str())).await.unwrap();
+        let receiver = soon(server.receiver()).await.unwrap();
+        (server, receiver)
+    }
+
+    /// Ready once nothing waits to be fetched.
+    async fn fetched(&self) {
+        let (_connection, channel) = raw().await;
+        let options = QueueDeclareOptions { passive: true, ..Default::default() };
+        let fetching = async {
+            loop {
+                let (name, none) = (self.address.as_str().into(), FieldTable::default());
+                let found = channel.queue_declare(name, options, none).await.unwrap();
+                if found.message_count() == 0 {
+                    return;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon(fetching).await;
+    }
+
+    async fn remove(self) {
+        remove(&self.work).await;
+        remove(&self.parked).await;
+    }
+}
+
+fn number(delivery: &Delivery) -> usize {
+    std::str::from_utf8(delivery.datagram().payload().unwrap()).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn what_kills_its_receiver_is_parked_and_what_was_fetched_with_it_is_not() {
+    let queues = Queues::new("killer", 3);
+    queues.fill().await;
+    let mut parked = soon(registry().receiver(queues.parked.as_str())).await.unwrap();
+    let (mut handled, mut letters, mut deaths) = (BTreeSet::new(), Vec::new(), 0);
+    let (mut server, mut receiver) = queues.worker().await;
+    while handled.len() + letters.len() < MESSAGES {
+        let coming = async {
+            tokio::select! {
+                delivery = receiver.next() => (delivery.unwrap().unwrap(), false),
+                letter = parked.next() => (letter.unwrap().unwrap(), true),
+            }
+        };
+        let (delivery, is_letter) = soon(coming).await;
+        if is_letter {
+            letters.push(number(&delivery));
+            delivery.ack().unwrap();
+        } else if number(&delivery) == KILLER {
+            // It takes everything that is in hand with it, and nobody says good-bye.
+            deaths += 1;
+            drop((server, receiver));
+            assert!(!delivery.is_current());
+            (server, receiver) = queues.worker().await;
+        } else {
+            handled.insert(number(&delivery));
+            delivery.ack().unwrap();
+        }
+    }
+    assert_eq!((letters, deaths), (vec![KILLER], 3));
+    soon(receiver.settled()).await.unwrap();
+    drop((server, receiver, parked));
+    queues.remove().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_drain_takes_the_last_attempt_from_nothing_that_nobody_saw() {
+    let queues = Queues::new("drained", 2);
+    send(&queues.work, Datagram::new("0")).await;
+    for _ in 0..3 {
+        let (server, receiver) = queues.worker().await;
+        queues.fetched().await;
+        assert!(soon(server.drain(PATIENCE)).await.unwrap().is_clean());
+        drop(receiver);
+    }
+    let (server, mut receiver) = queues.worker().await;
+    let delivery = next(&mut receiver).await;
+    assert_eq!(delivery.note().attempt, 2);
+    delivery.ack().unwrap();
+    soon(receiver.settled()).await.unwrap();
+    drop((server, receiver));
+    queues.remove().await;
+}
