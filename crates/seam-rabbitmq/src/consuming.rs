@@ -160,6 +160,7 @@ impl<'a> Consuming<'a> {
         let tag: ShortString = format!("seam-{}", self.consumers).into();
         let consuming = async {
             let most = self.prefetch.next();
+            self.desk.fetches(most);
             self.channel.basic_qos(most, BasicQosOptions::default()).await?;
             let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
             self.channel.basic_consume(self.queue.clone(), tag, options, none).await

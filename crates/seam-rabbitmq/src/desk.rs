@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) failed: Option<Error>,
     /// When to tell the broker of what is settled.
     due: Option<Instant>,
+    /// How many messages the broker sends before it wants acknowledgements.
+    prefetch: usize,
     /// A write is under way.
     writing: bool,
     /// Whether a consumer stands.
@@ -235,6 +237,11 @@ impl Desk {
         Some(writes)
     }
 
+    /// The broker sends so many messages before it wants acknowledgements.
+    pub(crate) fn fetches(&self, prefetch: u16) {
+        self.lock().prefetch = prefetch.into();
+    }
+
     /// Whether it receives nothing more, and what of it is not settled, in messages and bytes.
     pub(crate) fn wants(&self) -> (bool, (usize, usize)) {
         let state = self.lock();
@@ -305,10 +312,10 @@ impl Harvester for Desk {
             return;
         }
         let now = Instant::now();
-        let soon = match urgent || state.quiet || state.inbox.is_starved() {
-            true => now,
-            false => now + ACK_DELAY,
-        };
+        // As long as the broker has much to send without them, acknowledgements are better gathered.
+        let is_short =
+            state.inbox.is_starved() && state.inbox.unacknowledged() * 2 >= state.prefetch;
+        let soon = if urgent || state.quiet || is_short { now } else { now + ACK_DELAY };
         let rings = state.due.is_none_or(|due| due > soon);
         if rings {
             state.due = Some(soon);
@@ -323,5 +330,5 @@ impl Harvester for Desk {
     }
 }
 
-/// How long acknowledgements are gathered while there is more to hand out.
+/// How long acknowledgements are gathered while nobody waits for them.
 const ACK_DELAY: Duration = Duration::from_millis(1);

@@ -427,6 +427,11 @@ impl Inbox {
         self.in_hand == 0 && self.is_told()
     }
 
+    /// Messages that the broker may wait for acknowledgements of.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether there is nothing to hand out, so that settling makes room for more.
     pub(crate) fn is_starved(&self) -> bool {
         self.ready.is_empty() || !self.yielding.is_empty()
