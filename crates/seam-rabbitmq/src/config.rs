@@ -173,11 +173,15 @@ impl Config {
         })
     }
 
+    /// Whether the queue of receivers counts attempts: only a quorum queue does, and that of a private receiver is none.
+    pub(crate) fn counts_attempts(&self) -> bool {
+        self.is_quorum && matches!(self.group, Group::Queue(_))
+    }
+
     /// How many attempts were made of what is on its last one and travels alone, where attempts are limited and the queue
     /// counts as one whatever was fetched. With an order kept, neither the consumer nor a message can give way.
     pub(crate) fn last_attempt(&self) -> Option<u32> {
-        let counts = self.is_quorum && matches!(self.group, Group::Queue(_));
-        let limit = self.attempts.filter(|_| counts && !self.keeps_order);
+        let limit = self.attempts.filter(|_| self.counts_attempts() && !self.keeps_order);
         limit.map(|limit| limit.saturating_sub(1))
     }
 }

@@ -190,7 +190,7 @@ impl Desk {
         let number = self.channel.fetch_add(1, Ordering::SeqCst) + 1;
         let mut state = self.lock();
         let config = &self.parts.topology.config;
-        state.inbox.begin(config.is_quorum, config.last_attempt());
+        state.inbox.begin(config.counts_attempts(), config.last_attempt());
         (state.failed, state.ready) = (None, true);
         let was_lost = std::mem::take(&mut state.is_lost);
         drop(state);

@@ -57,7 +57,7 @@ impl Transport for RabbitMq {
     ) -> Result<Arc<dyn driver::Connection>> {
         let (dialler, topology) = ready(endpoint)?;
         let config = dialler.config.clone();
-        let counts = if config.is_quorum { Support::Native } else { Support::No };
+        let counts = if config.counts_attempts() { Support::Native } else { Support::No };
         let capabilities = capabilities(&config, counts);
         let endpoint = endpoint.clone();
         let parts = Parts { endpoint, config, capabilities, context, topology };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
-use seam_core::{Batch, Connection, Datagram, Delivery, Receiver};
+use seam_core::{Batch, Capability, Connection, Datagram, Delivery, Receiver};
 use tokio::time::sleep;
 
 use crate::stage::*;
@@ -129,4 +129,24 @@ async fn a_drain_takes_the_last_attempt_from_nothing_that_nobody_saw() {
     soon(receiver.settled()).await.unwrap();
     drop((server, receiver));
     queues.remove().await;
+}
+
+#[tokio::test]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn a_private_queue_counts_no_attempts_and_retries_are_counted_here() {
+    let exchange = address("events");
+    let registry = registry();
+    let private = uri(&exchange, &format!("exchange={exchange}&private"));
+    let server = soon(registry.server(private.as_str())).await.unwrap();
+    assert!(!server.capabilities().has(Capability::Attempts));
+    let mut receiver = soon(server.receiver()).await.unwrap();
+    let sending = uri(&exchange, &format!("exchange={exchange}"));
+    let sender = soon(registry.sender(sending.as_str())).await.unwrap();
+    soon(sender.send(Datagram::new("12 apples"))).await.unwrap();
+    for attempt in 1..=4 {
+        let delivery = soon(receiver.next()).await.unwrap().unwrap();
+        assert_eq!(delivery.note().attempt, attempt);
+        delivery.retry(Duration::ZERO).unwrap();
+    }
+    soon(receiver.next()).await.unwrap().unwrap().ack().unwrap();
 }
