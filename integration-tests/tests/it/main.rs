@@ -5,6 +5,9 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+// It shows all transports, so all must be compiled in.
+#[cfg(all(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
+mod choosing;
 mod compose;
 mod events;
 mod faults;
