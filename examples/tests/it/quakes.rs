@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 /// Far beyond what any of this takes.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// The compiled example.
 fn quakes() -> Command {
     let mut path = std::env::current_exe().unwrap();
     // From target/<profile>/deps/it-… to target/<profile>/examples/quakes.
@@ -18,7 +19,7 @@ fn quakes() -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     quakes().args(arguments).output().unwrap()
 }
 
@@ -172,6 +173,22 @@ fn start_slowly(ledger: &Path) -> Child {
     child
 }
 
+/// A port of this machine at which nobody listens.
+pub(crate) fn free_port() -> u16 {
+    // Nobody else asks for a port below those that the system gives away by itself.
+    let ports = 14_000..18_000;
+    let from = ports.start + u16::try_from(std::process::id() % 4_000).unwrap();
+    let free = (from..ports.end).chain(ports.start..from).find(|port| {
+        static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
+        let mut taken = TAKEN.lock().unwrap();
+        let free =
+            !taken.contains(port) && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        taken.push(*port);
+        free
+    });
+    free.expect("a port is free")
+}
+
 #[cfg(unix)]
 fn signal(child: &Child, name: &str) {
     // It may have ended meanwhile; what it did is looked at after.
@@ -201,18 +218,7 @@ mod over_tcp {
 
     impl Scene {
         fn new() -> Self {
-            // Nobody else asks for a port below those that the system gives away by itself.
-            let ports = 14_000..18_000;
-            let from = ports.start + u16::try_from(std::process::id() % 4_000).unwrap();
-            let free = (from..ports.end).chain(ports.start..from).find(|port| {
-                static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
-                let mut taken = TAKEN.lock().unwrap();
-                let free = !taken.contains(port)
-                    && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-                taken.push(*port);
-                free
-            });
-            let via = format!("tcp://127.0.0.1:{}/quakes", free.expect("a port is free"));
+            let via = format!("tcp://127.0.0.1:{}/quakes", free_port());
             Self { via, folder: tempfile::tempdir().unwrap() }
         }
 
