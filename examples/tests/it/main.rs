@@ -5,4 +5,13 @@
     reason = "a test may unwrap; clippy sees only those in test functions"
 )]
 
+// It goes over all transports, so all must be compiled in.
+#[cfg(all(
+    feature = "memory",
+    feature = "tcp",
+    feature = "kafka",
+    feature = "rabbitmq",
+    feature = "sqs"
+))]
+mod everywhere;
 mod quakes;
