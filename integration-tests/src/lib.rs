@@ -1,12 +1,13 @@
 //! What the tests and benchmarks of the workspace share, so that each fault is made, and counted, in one way.
 //!
-//! A fault test starts [`actors`] as child processes ([`Process`]), puts a [`relay`] or a [`Cable`] between
+//! A fault test starts [`actors`] as child processes ([`Process`]), puts a [`relay`], a [`proxy`] or a [`Cable`] between
 //! them, does what it is named for, and holds the [`Figures`] of their ledgers against what is promised.
 
 pub mod actors;
 mod cable;
 mod figures;
 mod process;
+pub mod proxy;
 pub mod relay;
 
 pub use cable::{Cable, End};

@@ -4,6 +4,7 @@ mod actors;
 mod cable;
 mod figures;
 mod process;
+mod proxy;
 mod relay;
 
 use std::time::Duration;
