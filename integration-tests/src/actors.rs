@@ -110,6 +110,8 @@ pub struct Consumer {
     pub refill: usize,
     /// How long it works on each before it acknowledges it; zero: it acknowledges a refill at once.
     pub work: Duration,
+    /// On how many it works at the same time, at most; the others wait in its receiver.
+    pub at_once: usize,
     /// Whether it works on each as long as chance will have it, `work` at most, so that they end in any order.
     pub scatters: bool,
 }
@@ -127,6 +129,7 @@ impl Consumer {
             name: name.into(),
             refill: 256,
             work: Duration::ZERO,
+            at_once: usize::MAX,
             scatters: false,
         }
     }
@@ -175,6 +178,8 @@ pub struct Summary {
     pub sessions_lost: u64,
     /// Deliveries that were revoked.
     pub revoked: u64,
+    /// Settlements that were accepted, and came too late.
+    pub late: u64,
     /// Tasks of the runtime that were left, beside the one that acts.
     pub tasks: usize,
     /// What it held at the end.
@@ -270,6 +275,7 @@ impl<F: FnMut(&Said)> Progress<F> {
         state.summary.left = left;
         state.summary.sessions_lost = statistics.sessions_lost;
         state.summary.revoked = statistics.leases_lost;
+        state.summary.late = statistics.settlements_failed;
         state.summary.usage = Usage::own().unwrap_or_default();
         state.summary.tasks = runtime.num_alive_tasks();
         (state.say)(&Said::Done(state.summary.clone()));

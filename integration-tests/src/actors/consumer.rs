@@ -77,10 +77,16 @@ impl<F: FnMut(&Said)> Work<'_, F> {
         let mut deliveries = Deliveries::new();
         loop {
             let due = self.at_it.keys().next().map(|(due, _)| *due);
+            let most = self.job.refill.min(self.job.at_once.saturating_sub(self.at_it.len()));
             let more = match due {
-                None => receiver.receive(self.job.refill, &mut deliveries).await?,
+                None => receiver.receive(most, &mut deliveries).await?,
+                Some(due) if most == 0 => {
+                    sleep_until(due).await;
+                    self.finish_one();
+                    continue;
+                }
                 Some(due) => {
-                    let receiving = pin!(receiver.receive(self.job.refill, &mut deliveries));
+                    let receiving = pin!(receiver.receive(most, &mut deliveries));
                     match select(receiving, pin!(sleep_until(due))).await {
                         Either::Left((more, _)) => more?,
                         Either::Right(_) => {
