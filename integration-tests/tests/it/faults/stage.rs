@@ -73,10 +73,15 @@ impl Stage {
 
     /// Waits until all that has a receipt was delivered, and all that was delivered settled.
     pub(super) async fn settled(&self) {
+        self.until(|report| (report.lost, report.unsettled) == (0, 0)).await;
+    }
+
+    /// Waits until the books are as `are` says.
+    pub(super) async fn until(&self, are: impl Fn(&Report) -> bool) {
         let until = Instant::now() + patience();
         loop {
             let report = self.check();
-            if (report.lost, report.unsettled) == (0, 0) {
+            if are(&report) {
                 return;
             }
             assert!(Instant::now() < until, "{report}");
