@@ -27,6 +27,8 @@ mod secrets_grep;
 mod session_lost;
 mod session_storm;
 mod shutdown_in_flight;
+#[cfg(feature = "sqs")]
+mod sqs;
 mod stage;
 
 use std::time::Duration;
