@@ -2,3 +2,4 @@
 
 mod partial;
 mod place;
+mod visibility;
