@@ -1,5 +1,7 @@
 //! SQS under faults: a real queue of LocalStack, behind a proxy that counts calls and spoils them.
 
+mod dead_poll;
+mod idle_close;
 mod partial;
 mod place;
 mod visibility;
