@@ -4,4 +4,5 @@ mod dead_poll;
 mod idle_close;
 mod partial;
 mod place;
+mod secrets;
 mod visibility;
