@@ -103,10 +103,10 @@ async fn lossless_pairs() {
     walk(&local(), &[0, 1, 0], Scale::of_environment().pick(1_500, 10_000)).await;
 }
 
-/// With every broker whose client was compiled in.
-#[cfg(any(feature = "kafka", feature = "rabbitmq"))]
+/// With every broker whose client was compiled in. SQS as a standard queue: a FIFO queue takes nothing of one id twice.
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
 #[tokio::test]
-#[ignore = "needs brokers: integration-tests/brokers run kafka rabbitmq -- cargo test --workspace --all-features -- --include-ignored"]
+#[ignore = "needs brokers: integration-tests/brokers run kafka rabbitmq sqs -- cargo test --workspace --all-features -- --include-ignored"]
 async fn lossless_pairs_with_brokers() {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
     let of = |variable: &str| {
@@ -119,16 +119,28 @@ async fn lossless_pairs_with_brokers() {
         format!("kafka://{}/pairs-{now:x}?partitions=1", of("SEAM_TEST_KAFKA_URL")),
         #[cfg(feature = "rabbitmq")]
         format!("{}?address=pairs-{now:x}", of("SEAM_TEST_RABBITMQ_URL")),
+        #[cfg(feature = "sqs")]
+        format!(
+            "sqs+http://test:test@{}/pairs-{now:x}",
+            of("SEAM_TEST_SQS_URL").trim_start_matches("http://")
+        ),
     ]
     .into();
     let uris: Vec<_> = local().into_iter().chain(brokers.iter().cloned()).collect();
-    // Each follows each other one once, back to where it began.
-    let all: &[usize] = match uris.len() {
-        3 => &[0, 1, 2, 0, 2, 1, 0],
-        _ => &[0, 1, 2, 3, 0, 2, 1, 3, 2, 0, 3, 1, 0],
-    };
-    walk(&uris, all, Scale::of_environment().pick(500, 10_000)).await;
+    let all = every_pair(uris.len());
+    walk(&uris, &all, Scale::of_environment().pick(500, 10_000)).await;
     for uri in brokers {
         seam::registry().remove(uri.as_str()).await.unwrap();
     }
+}
+
+/// A walk on which each of so many follows each other one once, back to where it began.
+#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
+fn every_pair(count: usize) -> Vec<usize> {
+    let pairs = (0..count).flat_map(|one| (one + 1..count).flat_map(move |other| [one, other]));
+    let walk: Vec<_> = pairs.chain([0]).collect();
+    let steps: std::collections::BTreeSet<_> =
+        walk.windows(2).map(|step| (step[0], step[1])).collect();
+    assert_eq!((steps.len(), walk.len()), (count * (count - 1), count * (count - 1) + 1));
+    walk
 }
