@@ -7,6 +7,9 @@
 mod any_datagram;
 mod byte_slicer;
 mod cancel_anywhere;
+// It goes over all transports, so all must be compiled in.
+#[cfg(all(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
+mod chain;
 mod cut_every_offset;
 mod frozen_peer;
 mod garbage;

@@ -3,7 +3,7 @@
 
 mod broker_down;
 mod close_down;
-mod cluster;
+pub(super) mod cluster;
 mod failover;
 mod look;
 mod ooo_ack;

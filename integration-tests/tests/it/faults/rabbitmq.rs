@@ -1,7 +1,7 @@
 //! RabbitMQ under faults, on a real broker that is these tests' own to kill.
 
 mod alarm;
-mod broker;
+pub(super) mod broker;
 mod bystanders;
 mod cancel;
 mod consumer_killed;

@@ -3,6 +3,6 @@
 mod dead_poll;
 mod idle_close;
 mod partial;
-mod place;
+pub(super) mod place;
 mod secrets;
 mod visibility;

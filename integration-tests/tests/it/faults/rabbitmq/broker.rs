@@ -15,7 +15,7 @@ static ALL: Place = Place::const_new(None);
 static IS_SET: AtomicBool = AtomicBool::new(false);
 
 /// The broker, for as long as this test has it.
-pub(super) struct Broker {
+pub(crate) struct Broker {
     own: Own,
     /// Somebody else's client.
     pub(super) foreign: Foreign,
@@ -27,7 +27,7 @@ impl Broker {
     /// # Panics
     ///
     /// Where the tests were not started by `integration-tests/brokers`, or the broker does not come up.
-    pub(super) async fn own() -> Self {
+    pub(crate) async fn own() -> Self {
         let own = Own::of(&ALL, NAME).await;
         if IS_SET.load(Ordering::SeqCst) {
             own.command(&["restart", NAME]).await;
@@ -58,7 +58,7 @@ impl Broker {
     }
 
     /// The URI of a queue, or of what lies behind it, on it.
-    pub(super) fn uri(&self, path: &str) -> String {
+    pub(crate) fn uri(&self, path: &str) -> String {
         format!("rabbitmq://{}/{path}", self.authority())
     }
 
@@ -82,7 +82,7 @@ impl Broker {
     }
 
     /// Stops it gracefully and starts it again.
-    pub(super) async fn restart(&self) {
+    pub(crate) async fn restart(&self) {
         self.own.command(&["restart", NAME]).await;
     }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::super::stage::{Stage, patience};
 
 /// A queue of SQS.
-pub(super) struct Place {
+pub(crate) struct Place {
     sqs: SocketAddr,
     queue: String,
 }
@@ -29,6 +29,11 @@ impl Place {
                 "SEAM_TEST_SQS_URL is not set: start cargo by `integration-tests/brokers run sqs --`"
             )
         });
+        Self::at(&url, name)
+    }
+
+    /// Such a queue of the SQS at `url`.
+    pub(crate) fn at(url: &str, name: &str) -> Self {
         let (_, sqs) = url.split_once("://").unwrap();
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
         let (stem, suffix) = match name.strip_suffix(".fifo") {
@@ -54,7 +59,7 @@ impl Place {
     }
 
     /// The queue without a proxy.
-    pub(super) fn directly(&self) -> String {
+    pub(crate) fn directly(&self) -> String {
         self.uri(self.sqs)
     }
 
@@ -68,7 +73,7 @@ impl Place {
     }
 
     /// Waits until nothing is left in the queue, in nobody's hand either.
-    pub(super) async fn until_empty(&self) {
+    pub(crate) async fn until_empty(&self) {
         let until = Instant::now() + patience();
         loop {
             let left = self.left().await;
