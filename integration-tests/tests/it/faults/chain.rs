@@ -7,6 +7,8 @@
 //! LocalStack keeps nothing over a restart, and neither would any bridge be to blame for that. So SQS is paused under
 //! load, as SQS itself may hang, and restarted while its queue is empty: the bridge into it is stopped until then and
 //! started again afterwards, and the bridge out of it goes on. Kafka and RabbitMQ are restarted under load.
+//!
+//! RabbitMQ with `order=key` and a FIFO queue of SQS keep the order of each key, as TCP, Kafka and memory do.
 
 mod ends;
 
@@ -35,8 +37,9 @@ const PARTITIONS: u64 = 4;
 /// Kafka gives back what was not committed of each partition; it and a FIFO queue of SQS drop what is sent again.
 const REPEATED: u64 = PARTITIONS * AT_ONCE + 2 * AT_ONCE + 2 * AT_ONCE;
 
-/// Messages that arrive between two failures, at least.
+/// Messages that arrive between two failures, at least; and before the first, and after the last.
 const BETWEEN: u64 = 200;
+const QUIET: u64 = 400;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs brokers: integration-tests/brokers run kafka rabbitmq sqs -- cargo test -p integration-tests --all-features -- --include-ignored"]
@@ -57,8 +60,9 @@ async fn chain_of_bridges() {
     let start = |at: usize| Bridge::start(&stage, at, &uris[at], &uris[at + 1]);
     let ends = Ends::open(&uris[0], &uris[4], scale.pick(2_000, 20_000)).await;
     let [to_kafka, to_rabbitmq, to_sqs, out_of_sqs] = [0, 1, 2, 3].map(start);
-    ends.arrive(BETWEEN).await;
+    ends.arrive(QUIET).await;
 
+    ends.trouble();
     kafka.restart("kafka").await;
     ends.arrive(BETWEEN).await;
     rabbitmq.restart().await;
@@ -72,6 +76,8 @@ async fn chain_of_bridges() {
     sqs.command(&["restart", "sqs"]).await;
     let to_sqs = start(2);
     ends.arrive(BETWEEN).await;
+    ends.calm().await;
+    ends.arrive(QUIET).await;
 
     let found = ends.finish().await;
     for bridge in [to_kafka, to_rabbitmq, to_sqs, out_of_sqs] {
@@ -82,7 +88,7 @@ async fn chain_of_bridges() {
         .with("sent", report.sent)
         .with("seconds", format!("{:.1}", found.took.as_secs_f64()))
         .with("altered", found.altered)
-        .with("keys_repeated", found.keys_repeated)
+        .with("quiet", found.quiet)
         .with("carried", carried.iter().map(u64::to_string).collect::<Vec<_>>().join("+"))
         .print();
     for uri in &uris[1..4] {
@@ -91,7 +97,10 @@ async fn chain_of_bridges() {
     let wrong = [report.lost, report.corrupt, report.unexpected, report.unsettled, found.altered];
     assert_eq!((wrong, report.acknowledged), ([0; 5], report.sent), "{report}");
     assert!(report.duplicated <= REPEATED, "{report}");
-    assert_eq!(found.reordered, 0, "of keys of which nothing was repeated");
+    // What a broker has to deliver again may come behind later ones of its key, even where no bridge had carried it. So
+    // order is held where nothing is: before the first failure, and after the last.
+    assert!(found.astray.is_empty(), "{:#?}", found.astray);
+    assert!(found.quiet >= 2 * usize::try_from(QUIET).unwrap());
 }
 
 /// A process `seam bridge`.

@@ -23,7 +23,7 @@ pub(super) struct Ends {
     begun: Instant,
     ledger: Ledger,
     sending: JoinHandle<()>,
-    is_enough: watch::Sender<bool>,
+    pace: watch::Sender<Pace>,
     arrived: watch::Receiver<u64>,
     seen: Arc<Mutex<Seen>>,
     /// The last hop, from TCP into memory.
@@ -33,12 +33,25 @@ pub(super) struct Ends {
     memory: Connection,
 }
 
+/// Whether it sends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Go,
+    Rest,
+    /// No more than it was to send at least.
+    End,
+}
+
 /// What was sent, and in which order it came.
 #[derive(Default)]
 struct Seen {
     sent: BTreeMap<u64, Datagram>,
     came: Vec<Stamp>,
+    /// Numbers that have not come.
+    missing: BTreeSet<u64>,
     altered: u64,
+    /// How many had come when the quiet was over, and the last number sent before there was quiet again.
+    faults: Option<(usize, u64)>,
 }
 
 /// What became of it.
@@ -47,10 +60,10 @@ pub(super) struct Found {
     pub(super) took: Duration,
     /// Deliveries that were not, field by field, what was sent.
     pub(super) altered: u64,
-    /// Keys of which something came twice.
-    pub(super) keys_repeated: usize,
-    /// First deliveries behind a later number of their key, of the other keys.
-    pub(super) reordered: usize,
+    /// Deliveries while nothing was restarted.
+    pub(super) quiet: usize,
+    /// Of those, what came twice, or behind a later one of its key.
+    pub(super) astray: Vec<String>,
 }
 
 impl Ends {
@@ -68,21 +81,10 @@ impl Ends {
         });
         let (arriving, arrived) = watch::channel(0);
         let receiving = tokio::spawn(receive(receiver, ledger.clone(), seen.clone(), arriving));
-        let (is_enough, enough) = watch::channel(false);
-        let sending = send(first.to_owned(), at_least, ledger.clone(), seen.clone(), enough);
+        let (pace, paced) = watch::channel(Pace::Go);
+        let sending = send(first.to_owned(), at_least, ledger.clone(), seen.clone(), paced);
         let (begun, sending) = (Instant::now(), tokio::spawn(sending));
-        Self {
-            begun,
-            ledger,
-            sending,
-            is_enough,
-            arrived,
-            seen,
-            carrying,
-            is_over,
-            receiving,
-            memory,
-        }
+        Self { begun, ledger, sending, pace, arrived, seen, carrying, is_over, receiving, memory }
     }
 
     /// Waits until so many more have arrived.
@@ -93,44 +95,62 @@ impl Ends {
         assert!(reached.is_ok_and(|reached| reached.is_ok()), "{}", self.ledger.check());
     }
 
-    /// Ends both, once all that was sent has arrived.
-    pub(super) async fn finish(self) -> Found {
-        self.is_enough.send_replace(true);
-        timeout(patience(), self.sending).await.expect("all have receipts").unwrap();
+    /// The quiet is over.
+    pub(super) fn trouble(&self) {
+        let mut seen = self.seen.lock().unwrap();
+        seen.faults = Some((seen.came.len(), 0));
+    }
+
+    /// There is quiet again: has the sender rest until all that it has sent has arrived, then go on.
+    pub(super) async fn calm(&self) {
+        self.pace.send_replace(Pace::Rest);
+        self.all_arrive().await;
+        {
+            let mut seen = self.seen.lock().unwrap();
+            let last = seen.sent.last_key_value().map_or(0, |(number, _)| *number);
+            seen.faults = seen.faults.map(|(begun, _)| (begun, last));
+        }
+        self.pace.send_replace(Pace::Go);
+    }
+
+    async fn all_arrive(&self) {
         let mut arrived = self.arrived.clone();
-        let all = |_: &u64| {
-            let report = self.ledger.check();
-            (report.lost, report.unsettled) == (0, 0)
-        };
+        let all = |_: &u64| self.seen.lock().unwrap().missing.is_empty();
         let reached = timeout(patience(), arrived.wait_for(all)).await;
         assert!(reached.is_ok(), "{}", self.ledger.check());
+    }
+
+    /// Ends both, once all that was sent has arrived.
+    pub(super) async fn finish(mut self) -> Found {
+        self.pace.send_replace(Pace::End);
+        timeout(patience(), &mut self.sending).await.expect("all have receipts").unwrap();
+        self.all_arrive().await;
         let took = self.begun.elapsed();
         self.is_over.stop();
         timeout(patience(), self.carrying).await.expect("it stops").unwrap();
         assert!(self.memory.drain(patience()).await.unwrap().is_clean());
         timeout(patience(), self.receiving).await.expect("nothing comes any more").unwrap();
         let seen = self.seen.lock().unwrap();
-        let (keys_repeated, reordered) = seen.order();
-        let report = self.ledger.check();
-        Found { report, took, altered: seen.altered, keys_repeated, reordered }
+        let (quiet, astray) = seen.quiet();
+        Found { report: self.ledger.check(), took, altered: seen.altered, quiet, astray }
     }
 }
 
 impl Seen {
-    /// Keys of which something came twice, and what came out of order of the others.
-    fn order(&self) -> (usize, usize) {
-        let (mut numbers, mut repeated) = (BTreeSet::new(), BTreeSet::new());
-        for stamp in &self.came {
-            if !numbers.insert(stamp.number) {
-                repeated.insert(&stamp.key);
+    /// How many came in the quiet before and after, and which of them came twice, or behind a later one of their key.
+    fn quiet(&self) -> (usize, Vec<String>) {
+        let (begun, last) = self.faults.unwrap_or((usize::MAX, u64::MAX));
+        let came = self.came.iter().enumerate();
+        let quiet: Vec<_> = came.filter(|(at, stamp)| *at < begun || stamp.number > last).collect();
+        let (mut before, mut astray) = (BTreeMap::new(), Vec::new());
+        for (at, stamp) in &quiet {
+            let highest = before.entry(&stamp.key).or_insert(0);
+            if stamp.number <= *highest {
+                astray.push(format!("{} of {} behind {highest}, {at}th", stamp.number, stamp.key));
             }
+            *highest = stamp.number.max(*highest);
         }
-        let (mut last, mut reordered) = (BTreeMap::new(), 0);
-        for stamp in self.came.iter().filter(|stamp| !repeated.contains(&stamp.key)) {
-            let before = last.insert(&stamp.key, stamp.number);
-            reordered += usize::from(before.is_some_and(|before| before > stamp.number));
-        }
-        (repeated.len(), reordered)
+        (quiet.len(), astray)
     }
 }
 
@@ -139,12 +159,16 @@ async fn send(
     at_least: u64,
     ledger: Ledger,
     seen: Arc<Mutex<Seen>>,
-    enough: watch::Receiver<bool>,
+    mut pace: watch::Receiver<Pace>,
 ) {
     let client = seam::registry().client(format!("{uri}?send_timeout=10m").as_str()).await.unwrap();
     let sender = client.sender().await.unwrap();
     let mut number = 0;
-    while number < at_least || !*enough.borrow() {
+    loop {
+        let pace = *pace.wait_for(|pace| *pace != Pace::Rest).await.unwrap();
+        if number >= at_least && pace == Pace::End {
+            break;
+        }
         let (mut batch, mut stamps) = (Batch::new(), Vec::new());
         for _ in 0..BATCH {
             number += 1;
@@ -152,7 +176,9 @@ async fn send(
             let (stamp, datagram) = Stamp::new("anna", key, number).put(full(number));
             let datagram = datagram.with_key(stamp.key.clone());
             ledger.sent(&stamp);
-            seen.lock().unwrap().sent.insert(number, datagram.clone());
+            let mut seen = seen.lock().unwrap();
+            seen.sent.insert(number, datagram.clone());
+            seen.missing.insert(number);
             batch.push(datagram);
             stamps.push(stamp);
         }
@@ -207,6 +233,7 @@ async fn receive(
             let mut seen = seen.lock().unwrap();
             let is_equal = seen.sent.get(&stamp.number) == Some(delivery.datagram());
             seen.altered += u64::from(!is_equal);
+            seen.missing.remove(&stamp.number);
             seen.came.push(stamp.clone());
         }
         delivery.ack().unwrap();
