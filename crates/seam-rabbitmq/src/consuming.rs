@@ -113,7 +113,7 @@ impl<'a> Consuming<'a> {
             if let Err(error) = self.step().await {
                 return Some(error);
             }
-            if self.consumer.is_none() && self.desk.is_over() {
+            if (self.consumer.is_none() || self.keeps_order()) && self.desk.is_over() {
                 self.desk.told.notify_waiters();
                 // The broker has all it needs, whatever comes back.
                 drop(timeout(GOODBYE, self.channel.close(200, "OK".into())).await);
@@ -144,7 +144,10 @@ impl<'a> Consuming<'a> {
         }
         self.write_due().await?;
         let (is_quiet, held) = self.desk.wants();
-        if is_quiet && self.consumer.is_some() {
+        if is_quiet && self.keeps_order() {
+            // To cancel would hand the queue to somebody else before these are back in their places.
+            self.desk.hold_back();
+        } else if is_quiet && self.consumer.is_some() {
             self.cancel().await?;
             self.desk.give_back();
             self.write_due().await?;
@@ -152,6 +155,10 @@ impl<'a> Consuming<'a> {
             self.consume().await?;
         }
         Ok(())
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.desk.parts.topology.config.keeps_order
     }
 
     /// Has the broker send what comes, up to what fits.

@@ -185,6 +185,11 @@ impl Desk {
         state.due = Some(Instant::now());
     }
 
+    /// The same with the end of the channel, in order.
+    pub(crate) fn hold_back(&self) {
+        self.lock().inbox.hold_back();
+    }
+
     /// A channel stands; its number.
     pub(crate) fn begin(&self) -> u64 {
         let number = self.channel.fetch_add(1, Ordering::SeqCst) + 1;

@@ -32,6 +32,8 @@ pub(crate) struct Inbox {
     yielding: HashMap<u64, (Item, Original)>,
     /// How many attempts were made of what loses its last one where it is requeued.
     last: Option<u32>,
+    /// Whether what comes again comes with the end of the channel, all of it in its order.
+    holds_back: bool,
     boards: HashMap<u64, Handed>,
     numbers: u64,
     in_hand: usize,
@@ -153,7 +155,7 @@ impl Inbox {
     /// A channel begins, whose first tag is 1. `counts` says whether its queue counts attempts, `last` how many were made of
     /// what must not lose another one unseen.
     pub(crate) fn begin(&mut self, counts: bool, last: Option<u32>) {
-        (self.lowest, self.counts, self.last) = (1, counts, last);
+        (self.lowest, self.counts, self.last, self.holds_back) = (1, counts, last, false);
     }
 
     /// Takes what came next. What is not due before a time waits until then: here, or on the broker where `delay` says so.
@@ -162,6 +164,7 @@ impl Inbox {
         self.slots.push_back(Slot { state: State::Open, size, attempts, original });
         (self.held, self.held_bytes) = (self.held + 1, self.held_bytes + size);
         match due {
+            _ if self.holds_back => {}
             None => self.ready.push_back(item),
             Some(Due::Here(at)) => self.parked.push((at, Parked::Item(Box::new(item)))),
             Some(Due::Later(wait)) => self.delay(item.tag, Wait::AtMost(wait), item.attempts),
@@ -307,7 +310,7 @@ impl Inbox {
     }
 
     fn requeue(&mut self, tag: u64) {
-        if self.close(tag, State::Told) {
+        if !self.holds_back && self.close(tag, State::Told) {
             self.writes.requeues.push(tag);
         }
     }
@@ -356,6 +359,14 @@ impl Inbox {
             }
         }
         self.parked.iter().map(|(at, _)| *at).min()
+    }
+
+    /// Gives back what is in nobody's hand, and what will be, with the end of the channel: then the broker has all of it in
+    /// the order in which it came.
+    pub(crate) fn hold_back(&mut self) {
+        self.holds_back = true;
+        self.ready.clear();
+        self.parked.clear();
     }
 
     /// Gives back to the broker all that is in nobody's hand.

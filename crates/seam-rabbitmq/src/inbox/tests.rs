@@ -527,3 +527,29 @@ fn what_is_published_for_later_is_told_before_all_is_quiet() {
     assert_eq!(inbox.take_writes().acks, [(1, true)]);
     assert!(inbox.is_idle());
 }
+
+#[test]
+fn what_is_held_back_goes_with_its_channel_and_no_acknowledgement_covers_it() {
+    let mut inbox = filled(1..9);
+    let (ears, mut into) = (Arc::new(Ears::default()), Deliveries::new());
+    inbox.hand_out(&Most { asked: 6, credit: 99, bytes: 1 << 20 }, &mut into, ears.clone());
+    inbox.hold_back();
+    for tag in 1..7 {
+        let delivery = into.lend().unwrap().take();
+        match tag {
+            1 | 2 | 5 => delivery.ack().unwrap(),
+            _ => drop(delivery),
+        }
+    }
+    for board in ears.0.lock().unwrap().drain(..) {
+        inbox.mark(&board);
+    }
+    inbox.settle();
+    let writes = inbox.take_writes();
+    assert_eq!(writes.acks, [(2, true), (5, false)]);
+    assert!(writes.requeues.is_empty() && writes.delays.is_empty());
+    assert!(inbox.is_idle(), "its channel may end");
+    let item = Item { tag: 9, datagram: Datagram::new("x"), note: None, attempts: 0, size: 1 };
+    inbox.push(item, original(9), None);
+    assert!(inbox.is_starved() && inbox.is_idle());
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use seam_core::{Datagram, Error, Event, Receiver, Timestamp};
+use seam_core::{Batch, Datagram, Delivery, Error, Event, Receiver, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use crate::stage::*;
@@ -323,4 +323,54 @@ async fn a_queue_that_is_deleted_under_a_sender_is_declared_again_after_one_is_r
     let declared = channel.queue_declare(address.as_str().into(), queue, FieldTable::default());
     assert_eq!(soon(declared).await.unwrap().message_count(), 1);
     remove(&uri).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
+async fn whoever_stands_by_goes_on_in_the_order_of_each_key() {
+    const KEYS: u32 = 8;
+    const MESSAGES: u32 = 400;
+    let uri = uri(&address("handed-over"), "order=key&credit=64");
+    let first = soon(registry().server(uri.as_str())).await.unwrap();
+    let mut receiver_of_first = soon(first.receiver()).await.unwrap();
+    // It stands by from the beginning.
+    let mut other = receiver(&uri).await;
+    let sender = soon(registry().sender(uri.as_str())).await.unwrap();
+    let datagram = |n: u32| Datagram::new(n.to_string()).with_key(format!("k{}", n % KEYS));
+    let mut batch: Batch = (0..MESSAGES).map(datagram).collect();
+    let mut ticket = soon(sender.admit(&mut batch)).await.unwrap();
+    assert!(soon(ticket.receipts()).await.all_ok());
+
+    let mut in_hand = Vec::new();
+    for _ in 0..30 {
+        in_hand.push(next(&mut receiver_of_first).await);
+    }
+    let done: Vec<u32> = in_hand.drain(..10).map(settled).collect();
+    let draining = tokio::spawn(async move { first.drain(PATIENCE).await });
+    // What is in hand comes back while the rest already has.
+    while let Some(delivery) = in_hand.pop() {
+        sleep(Duration::from_millis(5)).await;
+        drop(delivery);
+    }
+    drop(soon(draining).await.unwrap().unwrap());
+
+    let mut came = Vec::new();
+    while came.len() < usize::try_from(MESSAGES).unwrap() - done.len() {
+        came.push(settled(next(&mut other).await));
+    }
+    let wanted: Vec<u32> = (0..MESSAGES).filter(|number| !done.contains(number)).collect();
+    for key in 0..KEYS {
+        let of_key = |numbers: &[u32]| {
+            numbers.iter().copied().filter(|number| number % KEYS == key).collect::<Vec<_>>()
+        };
+        assert_eq!(of_key(&came), of_key(&wanted), "of key {key}");
+    }
+    remove(&uri).await;
+}
+
+/// Acknowledges it; its number.
+fn settled(delivery: Delivery) -> u32 {
+    let number = std::str::from_utf8(delivery.view().payload().unwrap()).unwrap().parse().unwrap();
+    delivery.ack().unwrap();
+    number
 }
