@@ -111,8 +111,8 @@ impl Bridge {
     /// Carries until nothing comes any more, such as while the source drains, or until it is
     /// [`stopped`](Stop::stop). What waits for a sink that is away goes back to the source then.
     ///
-    /// It is one future: spawn it, or await it. Cancel safety: dropping it drops what it holds; that comes again, in
-    /// order, and some of it may have been carried.
+    /// It is one future: spawn it, or await it. Cancel safety: dropping it drops what it holds; that comes again
+    /// from the source, and some of it may have been carried.
     ///
     /// # Errors
     ///
