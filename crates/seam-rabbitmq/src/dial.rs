@@ -99,7 +99,9 @@ impl Dialler {
         let connecting = self.connect(host, purpose, waiting.0.clone())?;
         let connected = tokio::time::timeout(self.patience(), connecting).await;
         let connected = connected.map_err(|_| failure::silent(&self.name, "a new connection"))?;
-        let connection = connected.map_err(|error| failure::error(&self.name, &error))?;
+        let has_certificate = self.endpoint.is_given("cert");
+        let connection =
+            connected.map_err(|error| failure::of_dialling(&self.name, &error, has_certificate))?;
         match waiting.0.replace(Making::Begun) {
             Making::Socket(socket) => Ok(Dialled { connection, socket }),
             _ => Err(failure::silent(&self.name, "a new connection")),

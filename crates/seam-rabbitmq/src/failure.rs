@@ -28,6 +28,30 @@ pub(crate) fn error(endpoint: &str, error: &lapin::Error) -> Error {
     }
 }
 
+/// As [`error`], while a connection is made. A broker that does not trust our certificate, where we show one, may end the
+/// connection so early that what it says of it is lost.
+pub(crate) fn of_dialling(endpoint: &str, cause: &lapin::Error, has_certificate: bool) -> Error {
+    let is_cut = match cause.kind() {
+        ErrorKind::IOError(error) => CUT.contains(&error.kind()) && find_tls(error).is_none(),
+        ErrorKind::InvalidConnectionState(_) => true,
+        _ => false,
+    };
+    if has_certificate && is_cut {
+        let reason =
+            "the broker hung up during the handshake; does it want another certificate (`cert=`)?";
+        return Error::disconnected(endpoint, reason);
+    }
+    error(endpoint, cause)
+}
+
+/// How a connection ends that the other side has ended.
+const CUT: [io::ErrorKind; 4] = [
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::UnexpectedEof,
+];
+
 /// As [`error`], for datagrams that were under way with one that the broker refuses: they were lost with their channel.
 pub(crate) fn of_neighbours(endpoint: &str, cause: &lapin::Error) -> Error {
     match error(endpoint, cause) {

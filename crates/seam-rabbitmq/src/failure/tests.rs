@@ -222,3 +222,13 @@ fn silence_and_what_is_no_amqp_are_told() {
 fn what_a_broker_did_not_keep_may_be_sent_again() {
     check(&line(refused(ENDPOINT)), is_native, true, &["basic.nack", "send it again later"]);
 }
+
+#[test]
+fn a_broker_that_hangs_up_may_want_another_certificate_where_one_is_shown() {
+    let cut = || lapin::Error::from(io::Error::from(io::ErrorKind::ConnectionReset));
+    let told = of_dialling("e", &cut(), true);
+    assert!(told.is_retryable() && told.to_string().contains("(`cert=`)"), "{told}");
+    assert!(!of_dialling("e", &cut(), false).to_string().contains("cert"));
+    let refused = lapin::Error::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+    assert!(of_dialling("e", &refused, true).to_string().contains("nobody listens"));
+}
