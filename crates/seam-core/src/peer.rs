@@ -15,6 +15,8 @@ pub struct Peer {
     pub address: String,
     /// Who it proved to be; `None` where nothing was proved.
     pub identity: Option<String>,
+    /// What else the carrier knows of who it is, by names of the carrier: of a Unix socket `uid`, `gid` and `pid`.
+    pub attributes: Vec<(String, String)>,
     /// The group it receives for, if it said one.
     pub group: Option<String>,
 }
@@ -22,13 +24,21 @@ pub struct Peer {
 impl Peer {
     /// A peer that proved nothing and named no group.
     pub fn new(id: impl Into<String>, address: impl Into<String>) -> Self {
-        Self { id: id.into(), address: address.into(), identity: None, group: None }
+        let (id, address) = (id.into(), address.into());
+        Self { id, address, identity: None, attributes: Vec::new(), group: None }
     }
 
     /// Sets who it proved to be.
     #[must_use]
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
+        self
+    }
+
+    /// Adds what the carrier knows of who it is.
+    #[must_use]
+    pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.push((name.into(), value.into()));
         self
     }
 

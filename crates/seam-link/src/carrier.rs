@@ -88,6 +88,7 @@ pub struct Link {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) address: String,
     pub(crate) identity: Option<String>,
+    pub(crate) attributes: Vec<(String, String)>,
     pub(crate) exporter: Vec<u8>,
 }
 
@@ -98,6 +99,7 @@ impl Link {
             stream: Box::new(stream),
             address: address.into(),
             identity: None,
+            attributes: Vec::new(),
             exporter: Vec::new(),
         }
     }
@@ -106,6 +108,13 @@ impl Link {
     #[must_use]
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
+        self
+    }
+
+    /// Adds what the carrier knows of who the other end is, beside its identity.
+    #[must_use]
+    pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.push((name.into(), value.into()));
         self
     }
 
@@ -123,6 +132,7 @@ impl fmt::Debug for Link {
         let mut out = f.debug_struct("Link");
         out.field("address", &self.address)
             .field("identity", &self.identity)
+            .field("attributes", &self.attributes)
             .finish_non_exhaustive()
     }
 }

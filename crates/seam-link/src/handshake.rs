@@ -199,6 +199,7 @@ impl<'a> Greeting<'a> {
         };
         let mut peer = Peer::new(id, self.link.address);
         peer.identity = self.link.identity.or_else(|| proved.then(|| "token".to_owned()));
+        peer.attributes = self.link.attributes;
         if let Speaks::Session { open, .. } = &speaks
             && let seam_wire::Group::Named(group) = &open.group
         {
