@@ -39,6 +39,7 @@
 //! | --- | --- | --- |
 //! | `memory` | `memory://`, within one process | yes |
 //! | `tcp` | `tcp://`, sessions over TCP and the wire of the crate `connect` | yes |
+//! | `unix` | `unix://`, sessions over Unix domain sockets | yes |
 //! | `kafka` | `kafka://` | no |
 //! | `kafka-tls` | `kafka+tls://`, and SASL SCRAM | no |
 //! | `rabbitmq` | `rabbitmq://`, `amqp://`, and over TLS `rabbitmq+tls://`, `amqps://` | no |
@@ -54,6 +55,8 @@ pub use seam_rabbitmq::RabbitMq;
 pub use seam_sqs::Sqs;
 #[cfg(feature = "tcp")]
 pub use seam_tcp::Tcp;
+#[cfg(all(unix, feature = "unix"))]
+pub use seam_unix::Unix;
 
 mod tokio_clock;
 
@@ -69,6 +72,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(Memory::new());
     #[cfg(feature = "tcp")]
     let registry = registry.with(Tcp::new());
+    #[cfg(all(unix, feature = "unix"))]
+    let registry = registry.with(Unix::new());
     #[cfg(feature = "kafka")]
     let registry = registry.with(Kafka::new());
     #[cfg(feature = "rabbitmq")]
