@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use seam_core::{Endpoint, Result};
+use seam_core::{Endpoint, Peer, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What dials and listens for the endpoints of its schemes.
@@ -16,6 +16,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// - What it gives is a stream of bytes, in order, without loss while it stands.
 #[async_trait]
 pub trait Carrier: fmt::Debug + Send + Sync + 'static {
+    /// Looks for what no endpoint of this carrier may have. No I/O. By default there is nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidEndpoint`](seam_core::Error::InvalidEndpoint).
+    fn check(&self, endpoint: &Endpoint) -> Result<()> {
+        let _ = endpoint;
+        Ok(())
+    }
+
     /// How many places an endpoint names. A link is dialled to each of them, and each is a member.
     fn places(&self, endpoint: &Endpoint) -> usize {
         endpoint.hosts().len().max(1)
@@ -124,6 +134,15 @@ impl Link {
     pub fn with_exporter(mut self, exporter: impl Into<Vec<u8>>) -> Self {
         self.exporter = exporter.into();
         self
+    }
+}
+
+impl Link {
+    /// The other end, by what the carrier knows of it.
+    pub(crate) fn peer(&self, id: impl Into<String>) -> Peer {
+        let mut peer = Peer::new(id, &*self.address);
+        (peer.identity, peer.attributes) = (self.identity.clone(), self.attributes.clone());
+        peer
     }
 }
 

@@ -197,9 +197,8 @@ impl<'a> Greeting<'a> {
                 open.instance.iter().map(|byte| format!("{byte:02x}")).collect()
             }
         };
-        let mut peer = Peer::new(id, self.link.address);
-        peer.identity = self.link.identity.or_else(|| proved.then(|| "token".to_owned()));
-        peer.attributes = self.link.attributes;
+        let mut peer = self.link.peer(id);
+        peer.identity = peer.identity.or_else(|| proved.then(|| "token".to_owned()));
         if let Speaks::Session { open, .. } = &speaks
             && let seam_wire::Group::Named(group) = &open.group
         {

@@ -240,10 +240,8 @@ fn allowed(hub: Arc<Hub>, established: Established) -> Result<(Arc<Hub>, Establi
 }
 
 fn plainly(link: Link) -> Established {
-    let mut peer = seam_core::Peer::new(link.address.clone(), link.address);
-    (peer.identity, peer.attributes) = (link.identity, link.attributes);
     Established {
-        peer: Arc::new(peer),
+        peer: Arc::new(link.peer(&*link.address)),
         stream: link.stream,
         buffer: BytesMut::new(),
         speaks: Speaks::Plain,

@@ -40,6 +40,7 @@ impl Links {
     }
 
     fn config(&self, endpoint: &Endpoint, side: Side) -> Result<Config> {
+        self.carrier.check(endpoint)?;
         let config = Config::new(endpoint, side)?;
         let safe = !config.listens
             || config.has_token()
