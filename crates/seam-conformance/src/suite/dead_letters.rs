@@ -1,9 +1,10 @@
 //! Dead letters: what is given up goes where `dead_letter` says, with its reason.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join;
-use seam_core::{Datagram, Error, Side, Value, dead_letter};
+use seam_core::{Batch, Datagram, Delivery, Error, Side, Value, dead_letter};
 
 use crate::bench::{Bench, encode};
 use crate::line::Line;
@@ -28,7 +29,7 @@ fn text<'a>(datagram: &'a Datagram, header: &str) -> &'a str {
 async fn next_letter(
     line: &mut Line<'_>,
     letters: &mut Line<'_>,
-    handle: impl Fn(seam_core::Delivery) -> Check,
+    handle: impl Fn(Delivery) -> Check,
 ) -> Check<Datagram> {
     let bench = line.bench;
     let working = async {
@@ -57,10 +58,10 @@ pub(crate) async fn a_dead_letter_arrives_with_its_reason(bench: &Bench<'_>) -> 
     needs!(line, Redelivery, Envelope);
     let (mut line, mut letters) = with_dead_letters(bench, "").await?;
     let work = Datagram::new("rotten").with_key("k").with_header("own", "kept");
-    let mut batch = seam_core::Batch::new();
+    let mut batch = Batch::new();
     batch.push(work.clone());
     let mut ticket = bench.within("admission", line.sender.admit(&mut batch)).await??;
-    let bury = |delivery: seam_core::Delivery| Ok(delivery.dead_letter("it smells")?);
+    let bury = |delivery: Delivery| Ok(delivery.dead_letter("it smells")?);
     let letter = next_letter(&mut line, &mut letters, bury).await?;
     ensure!(letter.payload() == work.payload(), "the body of the letter changed");
     ensure!(letter.view().key() == Some(b"k"), "the letter lost its key");
@@ -79,49 +80,39 @@ pub(crate) async fn a_dead_letter_arrives_with_its_reason(bench: &Bench<'_>) -> 
 }
 
 pub(crate) async fn what_is_tried_too_often_becomes_a_dead_letter(bench: &Bench<'_>) -> Check {
-    let line = bench.line().await?;
-    needs!(line, Redelivery, Envelope);
-    let (mut line, mut letters) = with_dead_letters(bench, "&retry=3").await?;
-    let mut batch: seam_core::Batch = [Datagram::new("stubborn")].into_iter().collect();
-    let mut ticket = bench.within("admission", line.sender.admit(&mut batch)).await??;
-    let tried = std::sync::atomic::AtomicU32::new(0);
-    let fail = |delivery: seam_core::Delivery| {
-        tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Ok(delivery.retry(Duration::ZERO)?)
-    };
-    let letter = next_letter(&mut line, &mut letters, fail).await?;
-    let tried = tried.load(std::sync::atomic::Ordering::Relaxed);
-    ensure!(tried == 3, "it was tried {tried} times, not 3");
-    ensure!(letter.payload() == Some(b"stubborn"), "the body of the letter changed");
-    let attempts = letter.view().header(dead_letter::ATTEMPTS);
-    ensure!(attempts == Some(&Value::U64(3)), "its attempts are {attempts:?}");
-    ensure!(bench.within("the receipt", ticket.receipts()).await?.all_ok(), "it has no receipt");
-    bench.within("settling", line.receiver.settled()).await??;
-    line.finish().await?;
-    letters.finish().await
+    give_up(bench, 3, |delivery| Ok(delivery.retry(Duration::ZERO)?)).await
 }
 
 pub(crate) async fn what_is_given_up_unseen_counts_the_attempts_that_were_made(
     bench: &Bench<'_>,
 ) -> Check {
-    let line = bench.line().await?;
-    needs!(line, Redelivery, Envelope);
-    let (mut line, mut letters) = with_dead_letters(bench, "&retry=1").await?;
-    let mut batch: seam_core::Batch = [Datagram::new("stubborn")].into_iter().collect();
-    let mut ticket = bench.within("admission", line.sender.admit(&mut batch)).await??;
-    let tried = std::sync::atomic::AtomicU64::new(0);
-    let fail = |delivery: seam_core::Delivery| {
-        tried.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        drop(delivery);
+    let drops = |delivery| {
+        drop::<Delivery>(delivery);
         Ok(())
     };
-    let letter = next_letter(&mut line, &mut letters, fail).await?;
-    let tried = tried.load(std::sync::atomic::Ordering::Relaxed);
-    ensure!(tried == 1, "it was tried {tried} times, not once");
+    give_up(bench, 1, drops).await
+}
+
+/// Whatever comes fails by `fail`, until its attempts are used up: then its letter says so.
+async fn give_up(bench: &Bench<'_>, retry: u32, fail: fn(Delivery) -> Check) -> Check {
+    let line = bench.line().await?;
+    needs!(line, Redelivery, Envelope);
+    let (mut line, mut letters) = with_dead_letters(bench, &format!("&retry={retry}")).await?;
+    let mut batch: Batch = [Datagram::new("stubborn")].into_iter().collect();
+    let mut ticket = bench.within("admission", line.sender.admit(&mut batch)).await??;
+    let tried = AtomicU32::new(0);
+    let handle = |delivery| {
+        tried.fetch_add(1, Ordering::Relaxed);
+        fail(delivery)
+    };
+    let letter = next_letter(&mut line, &mut letters, handle).await?;
+    let tried = tried.into_inner();
+    ensure!(tried == retry, "it was tried {tried} times, not {retry}");
+    ensure!(letter.payload() == Some(b"stubborn"), "the body of the letter changed");
     let attempts = letter.view().header(dead_letter::ATTEMPTS);
-    ensure!(attempts == Some(&Value::U64(1)), "its attempts are {attempts:?}");
+    ensure!(attempts == Some(&Value::U64(retry.into())), "its attempts are {attempts:?}");
     let reason = text(&letter, dead_letter::REASON);
-    ensure!(reason == "gave up after 1 attempts", "its reason is `{reason}`");
+    ensure!(reason == format!("gave up after {retry} attempts"), "its reason is `{reason}`");
     ensure!(bench.within("the receipt", ticket.receipts()).await?.all_ok(), "it has no receipt");
     bench.within("settling", line.receiver.settled()).await??;
     line.finish().await?;
