@@ -97,6 +97,7 @@ impl Serving {
     /// Makes the calls that are due.
     fn start(&mut self) {
         self.write();
+        self.desk.unpark();
         loop {
             let renewals = self.desk.take_renewals();
             if renewals.is_empty() {

@@ -170,15 +170,19 @@ impl Desk {
         self.told.notify_waiters();
     }
 
-    /// The leases that are to be extended now; those that have ended are lost. What was asked for again is handed out.
+    /// Has what was asked for again handed out, where it is due.
+    pub(crate) fn unpark(&self) {
+        let waker = self.lock().inbox.unpark(Instant::now());
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// The leases that are to be extended now; those that have ended are lost.
     pub(crate) fn take_renewals(&self) -> Vec<Renewal> {
         let now = Instant::now();
         let mut state = self.lock();
         let revoked = state.inbox.expire(now);
         let renewals = state.inbox.take_renewals(now);
-        let waker = state.inbox.unpark(now);
         self.unlock(state);
-        waker.into_iter().for_each(Waker::wake);
         self.revoke(revoked);
         renewals
     }
