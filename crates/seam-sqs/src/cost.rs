@@ -25,14 +25,14 @@ pub(crate) fn cost(config: &Config, load: Load) -> Cost {
     let most = float(MOST_ENTRIES);
     let size = float(load.size.max(1));
     let (packed_size, room) = (size + float(PACKED_BYTES), float(MOST_PACKED));
-    let most_packed = if config.packs { (room / packed_size).floor() } else { 0.0 };
-    // Datagrams of a call, and of a message.
-    let (sent, message, size) = if most_packed > 1.0 {
-        let sent = (load.rate * CALL / float(MOST_PARTIAL)).clamp(1.0, most * most_packed);
-        (sent, sent.min(most_packed), packed_size)
-    } else {
-        ((load.rate * CALL / float(MOST_PARTIAL)).clamp(1.0, most), 1.0, size)
+    // Datagrams that a message has at most, and each takes then.
+    let (full, size) = match (room / packed_size).floor() {
+        packed if config.packs && packed > 1.0 => (packed, packed_size),
+        _ => (1.0, size),
     };
+    // Datagrams of a call, and of a message.
+    let sent = (load.rate * CALL / float(MOST_PARTIAL)).clamp(1.0, most * full);
+    let message = sent.min(full);
     let messages = load.rate / message;
     let received = (messages * CALL).clamp(1.0, most) * message;
     let deleted = (messages * GATHER.as_secs_f64()).clamp(1.0, most) * message;

@@ -47,6 +47,14 @@ impl Form {
             Self::Packed(part, _) => part.len(),
         }
     }
+
+    /// What a message that begins with it takes besides.
+    fn besides(&self) -> usize {
+        match self {
+            Self::Alone(_) => 0,
+            Self::Packed(..) => PACK_BYTES,
+        }
+    }
 }
 
 /// What a FIFO queue needs of a message.
@@ -146,7 +154,7 @@ impl Call {
     /// Whether it has room for one more datagram; one always fits.
     fn takes(&self, entry: &Entry) -> bool {
         let is_begun = self.shared(entry).is_some();
-        let size = entry.form.size() + if is_begun { 0 } else { PACK_BYTES };
+        let size = entry.form.size() + if is_begun { 0 } else { entry.form.besides() };
         let fits = self.bytes + size <= entry.target.largest.max(LEAST_BATCH);
         self.messages.is_empty() || (fits && (is_begun || self.messages.len() < MOST_ENTRIES))
     }
@@ -168,7 +176,7 @@ impl Call {
             _ => {
                 self.messages.push(1);
                 self.pack = matches!(entry.form, Form::Packed(..)).then_some(size);
-                self.bytes += PACK_BYTES;
+                self.bytes += entry.form.besides();
             }
         }
         self.bytes += size;
