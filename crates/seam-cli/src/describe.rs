@@ -81,7 +81,8 @@ pub(crate) async fn caps(
         match cost {
             Some(cost) => cost_text(&mut text, &cost, load),
             None if args.rate.is_some() => {
-                line(&mut text, "\ncosts             nothing by the call");
+                line(&mut text, "");
+                row(&mut text, "costs", "nothing by the call");
             }
             None => {}
         }
@@ -113,19 +114,18 @@ fn print(output: &mut impl Write, text: &str) -> Outcome {
 }
 
 fn caps_text(endpoint: &str, capabilities: &Capabilities) -> String {
-    let mut text =
-        format!("{endpoint}\n\nreceipts say      {}\n", word_of(capabilities.confirmation()));
+    let mut text = format!("{endpoint}\n\n");
+    row(&mut text, "receipts say", &word_of(capabilities.confirmation()));
     for (capability, support) in capabilities.iter() {
-        let name = capability.to_string();
         let remedy = match support {
             Support::No => format!("; {}", capability.remedy()),
             _ => String::new(),
         };
-        line(&mut text, &format!("{name:<17} {}{remedy}", kept(support)));
+        row(&mut text, &capability.to_string(), &format!("{}{remedy}", kept(support)));
     }
     line(&mut text, "");
     for (name, unit, limit) in limits(capabilities) {
-        line(&mut text, &format!("{name:<17} {limit} {unit}"));
+        row(&mut text, name, &format!("{limit} {unit}"));
     }
     text
 }
@@ -149,26 +149,22 @@ fn cost_text(text: &mut String, cost: &Cost, load: Load) {
         rate if rate.is_finite() => format!("at {rate} datagrams a second"),
         _ => "under load".to_owned(),
     };
-    line(text, &format!("\ncosts             {at}, of {} bytes each", load.size));
+    line(text, "");
+    row(text, "costs", &format!("{at}, of {} bytes each", load.size));
     for Calls { what, made, billed } in &cost.calls {
-        line(text, &format!("{what:<17} {made:.4} calls a datagram, billed as {billed:.4}"));
+        row(text, what, &format!("{made:.4} calls a datagram, billed as {billed:.4}"));
     }
-    line(
-        text,
-        &format!("in all            {:.4} calls, billed as {:.4}", cost.made(), cost.billed()),
-    );
-    let mut price = format!("{:.2} dollars for a million datagrams", cost.billed() * cost.price);
+    row(text, "in all", &format!("{:.4} calls, billed as {:.4}", cost.made(), cost.billed()));
+    let million = cost.billed() * cost.price;
+    let mut price = format!("{million:.2} dollars for a million datagrams");
     if load.rate.is_finite() {
-        let month = cost.billed() * cost.price * load.rate * MONTH / 1e6;
-        price += &format!(", {month:.2} for 30 days");
+        price += &format!(", {:.2} for 30 days", million * load.rate * MONTH / 1e6);
     }
-    line(text, &format!("price             {price}"));
-    let idle = cost.idle * MONTH / 60.0 * cost.price / 1e6;
-    line(
-        text,
-        &format!("idle receiver     {} calls a minute, {idle:.2} dollars for 30 days", cost.idle),
-    );
-    line(text, &format!("assumed           {}", cost.assumed));
+    row(text, "price", &price);
+    let month = cost.idle * MONTH / 60.0 * cost.price / 1e6;
+    let idle = format!("{} calls a minute, {month:.2} dollars for 30 days", cost.idle);
+    row(text, "idle receiver", &idle);
+    row(text, "assumed", &cost.assumed);
 }
 
 /// Thirty days, in seconds.
@@ -280,6 +276,11 @@ fn scheme_json(scheme: &Scheme) -> Value {
         "default_port": scheme.default_port,
         "parameters": parameters.collect::<Vec<_>>(),
     })
+}
+
+/// A name and what is said of it.
+fn row(text: &mut String, name: &str, said: &str) {
+    line(text, &format!("{name:<17} {said}"));
 }
 
 fn line(text: &mut String, line: &str) {
