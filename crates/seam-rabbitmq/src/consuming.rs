@@ -144,10 +144,8 @@ impl<'a> Consuming<'a> {
         }
         self.write_due().await?;
         let (is_quiet, held) = self.desk.wants();
-        if is_quiet && self.keeps_order() {
-            // To cancel would hand the queue to somebody else before these are back in their places.
-            self.desk.hold_back();
-        } else if is_quiet && self.consumer.is_some() {
+        // To cancel would hand the queue to somebody else before all is back in its place.
+        if is_quiet && self.consumer.is_some() && !self.keeps_order() {
             self.cancel().await?;
             self.desk.give_back();
             self.write_due().await?;

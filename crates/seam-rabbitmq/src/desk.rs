@@ -103,6 +103,10 @@ impl Desk {
     pub(crate) fn quiet(&self) {
         let mut state = self.lock();
         state.quiet = true;
+        if self.parts.topology.config.keeps_order {
+            // Before anything more is settled: the rest goes back with the end of the channel.
+            state.inbox.hold_back();
+        }
         let waker = state.inbox.call_all();
         drop(state);
         self.work.notify_one();
@@ -183,11 +187,6 @@ impl Desk {
         let mut state = self.lock();
         state.inbox.give_back();
         state.due = Some(Instant::now());
-    }
-
-    /// The same with the end of the channel, in order.
-    pub(crate) fn hold_back(&self) {
-        self.lock().inbox.hold_back();
     }
 
     /// A channel stands; its number.

@@ -155,7 +155,7 @@ impl Inbox {
     /// A channel begins, whose first tag is 1. `counts` says whether its queue counts attempts, `last` how many were made of
     /// what must not lose another one unseen.
     pub(crate) fn begin(&mut self, counts: bool, last: Option<u32>) {
-        (self.lowest, self.counts, self.last, self.holds_back) = (1, counts, last, false);
+        (self.lowest, self.counts, self.last) = (1, counts, last);
     }
 
     /// Takes what came next. What is not due before a time waits until then: here, or on the broker where `delay` says so.

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
-use seam_core::{Batch, Capability, Connection, Datagram, Delivery, Receiver};
-use tokio::time::sleep;
+use seam_core::{Batch, Capability, Connection, Datagram, Receiver};
 
 use crate::stage::*;
 
@@ -23,14 +20,8 @@ struct Queues {
 impl Queues {
     fn new(name: &str, retry: u32) -> Self {
         let (address, parked) = (address(name), uri(&self::address("parked"), ""));
-        let escaped: String = parked
-            .chars()
-            .map(|letter| match letter {
-                ':' | '/' | '@' | '?' | '&' => format!("%{:02X}", u32::from(letter)),
-                other => other.to_string(),
-            })
-            .collect();
-        let work = uri(&address, &format!("retry={retry}&dead_letter={escaped}"));
+        let more = format!("retry={retry}&dead_letter={}", escaped(&parked));
+        let work = uri(&address, &more);
         Self { address, work, parked }
     }
 
@@ -51,28 +42,13 @@ impl Queues {
     /// Ready once nothing waits to be fetched.
     async fn fetched(&self) {
         let (_connection, channel) = raw().await;
-        let options = QueueDeclareOptions { passive: true, ..Default::default() };
-        let fetching = async {
-            loop {
-                let (name, none) = (self.address.as_str().into(), FieldTable::default());
-                let found = channel.queue_declare(name, options, none).await.unwrap();
-                if found.message_count() == 0 {
-                    return;
-                }
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        soon(fetching).await;
+        soon(async { while waiting(&channel, &self.address).await > 0 {} }).await;
     }
 
     async fn remove(self) {
         remove(&self.work).await;
         remove(&self.parked).await;
     }
-}
-
-fn number(delivery: &Delivery) -> usize {
-    std::str::from_utf8(delivery.datagram().payload().unwrap()).unwrap().parse().unwrap()
 }
 
 #[tokio::test]

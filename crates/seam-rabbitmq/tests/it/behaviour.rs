@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use lapin::BasicProperties;
-use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
+use lapin::options::BasicPublishOptions;
 use seam_core::{Batch, Datagram, Delivery, Error, Event, Receiver, Timestamp};
 use tokio::time::{sleep, timeout};
 
@@ -319,48 +318,50 @@ async fn a_queue_that_is_deleted_under_a_sender_is_declared_again_after_one_is_r
     assert!(matches!(error.error(), Error::Unroutable { .. }), "{error}");
     assert!(error.error().is_retryable());
     soon(sender.send(Datagram::new("after"))).await.unwrap();
-    let queue = QueueDeclareOptions { passive: true, ..Default::default() };
-    let declared = channel.queue_declare(address.as_str().into(), queue, FieldTable::default());
-    assert_eq!(soon(declared).await.unwrap().message_count(), 1);
+    assert_eq!(waiting(&channel, &address).await, 1);
     remove(&uri).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a broker: integration-tests/brokers run rabbitmq -- cargo test -p seam-rabbitmq -- --include-ignored"]
 async fn whoever_stands_by_goes_on_in_the_order_of_each_key() {
-    const KEYS: u32 = 8;
-    const MESSAGES: u32 = 400;
+    const KEYS: usize = 8;
+    const MESSAGES: usize = 400;
     let uri = uri(&address("handed-over"), "order=key&credit=64");
     let first = soon(registry().server(uri.as_str())).await.unwrap();
-    let mut receiver_of_first = soon(first.receiver()).await.unwrap();
+    let mut one = soon(first.receiver()).await.unwrap();
     // It stands by from the beginning.
     let mut other = receiver(&uri).await;
     let sender = soon(registry().sender(uri.as_str())).await.unwrap();
-    let datagram = |n: u32| Datagram::new(n.to_string()).with_key(format!("k{}", n % KEYS));
+    let datagram = |n: usize| Datagram::new(n.to_string()).with_key(format!("k{}", n % KEYS));
     let mut batch: Batch = (0..MESSAGES).map(datagram).collect();
     let mut ticket = soon(sender.admit(&mut batch)).await.unwrap();
     assert!(soon(ticket.receipts()).await.all_ok());
 
     let mut in_hand = Vec::new();
     for _ in 0..30 {
-        in_hand.push(next(&mut receiver_of_first).await);
+        in_hand.push(next(&mut one).await);
     }
-    let done: Vec<u32> = in_hand.drain(..10).map(settled).collect();
-    let draining = tokio::spawn(async move { first.drain(PATIENCE).await });
-    // What is in hand comes back while the rest already has.
-    while let Some(delivery) = in_hand.pop() {
-        sleep(Duration::from_millis(5)).await;
-        drop(delivery);
-    }
-    drop(soon(draining).await.unwrap().unwrap());
+    let done: Vec<usize> = in_hand.drain(..10).map(settled).collect();
+    let giving_back = async {
+        while let Some(delivery) = soon(one.next()).await.unwrap() {
+            in_hand.push(delivery);
+        }
+        // From now on what nobody has may go back, and what is in hand after it, the last one first.
+        while let Some(delivery) = in_hand.pop() {
+            drop(delivery);
+        }
+    };
+    let (drained, ()) = tokio::join!(biased; first.drain(PATIENCE), giving_back);
+    drop(drained.unwrap());
 
     let mut came = Vec::new();
-    while came.len() < usize::try_from(MESSAGES).unwrap() - done.len() {
+    while came.len() < MESSAGES - done.len() {
         came.push(settled(next(&mut other).await));
     }
-    let wanted: Vec<u32> = (0..MESSAGES).filter(|number| !done.contains(number)).collect();
+    let wanted: Vec<usize> = (0..MESSAGES).filter(|number| !done.contains(number)).collect();
     for key in 0..KEYS {
-        let of_key = |numbers: &[u32]| {
+        let of_key = |numbers: &[usize]| {
             numbers.iter().copied().filter(|number| number % KEYS == key).collect::<Vec<_>>()
         };
         assert_eq!(of_key(&came), of_key(&wanted), "of key {key}");
@@ -369,8 +370,8 @@ async fn whoever_stands_by_goes_on_in_the_order_of_each_key() {
 }
 
 /// Acknowledges it; its number.
-fn settled(delivery: Delivery) -> u32 {
-    let number = std::str::from_utf8(delivery.view().payload().unwrap()).unwrap().parse().unwrap();
+fn settled(delivery: Delivery) -> usize {
+    let number = number(&delivery);
     delivery.ack().unwrap();
     number
 }

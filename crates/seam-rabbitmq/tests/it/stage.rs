@@ -41,7 +41,20 @@ pub(crate) fn uri(address: &str, more: &str) -> String {
 
 /// A file that a variable names, as a value in a URI.
 pub(crate) fn file(variable: &str) -> String {
-    self::variable(variable).replace('/', "%2F")
+    escaped(&self::variable(variable))
+}
+
+/// A text as a value in a URI.
+pub(crate) fn escaped(text: &str) -> String {
+    let escape = |text: String, (one, by)| text.replace(one, by);
+    [(':', "%3A"), ('/', "%2F"), ('@', "%40"), ('?', "%3F"), ('&', "%26")]
+        .into_iter()
+        .fold(text.to_owned(), escape)
+}
+
+/// The number that a delivery has for its payload.
+pub(crate) fn number(delivery: &Delivery) -> usize {
+    std::str::from_utf8(delivery.view().payload().unwrap()).unwrap().parse().unwrap()
 }
 
 pub(crate) fn registry() -> Registry {
@@ -123,6 +136,13 @@ pub(crate) fn long(text: &str) -> AMQPValue {
 pub(crate) async fn declare(channel: &Channel, queue: &str, arguments: &[(&str, AMQPValue)]) {
     let options = QueueDeclareOptions { durable: true, ..Default::default() };
     soon(channel.queue_declare(queue.into(), options, table(arguments))).await.unwrap();
+}
+
+/// How many messages wait to be delivered.
+pub(crate) async fn waiting(channel: &Channel, queue: &str) -> u32 {
+    let options = QueueDeclareOptions { passive: true, ..Default::default() };
+    let declared = channel.queue_declare(queue.into(), options, FieldTable::default());
+    soon(declared).await.unwrap().message_count()
 }
 
 pub(crate) async fn delete(channel: &Channel, queue: &str) {

@@ -84,17 +84,7 @@ async fn an_end_that_is_near_is_an_expiration_too() {
     // The broker throws away what nobody reads.
     let in_a_moment = Timestamp::from_millis(in_a_minute.as_millis() - 59_000).unwrap();
     send(&place.uri, Datagram::new("gone").with_expiry(in_a_moment)).await;
-    let gone = async {
-        loop {
-            let options = QueueDeclareOptions { passive: true, ..Default::default() };
-            let none = FieldTable::default();
-            let queue = place.channel.queue_declare(place.queue.as_str().into(), options, none);
-            if queue.await.unwrap().message_count() == 0 {
-                return;
-            }
-        }
-    };
-    soon(gone).await;
+    soon(async { while waiting(&place.channel, &place.queue).await > 0 {} }).await;
     place.end(None).await;
 }
 
