@@ -6,6 +6,7 @@
 pub mod actors;
 mod cable;
 mod figures;
+pub mod http;
 mod process;
 pub mod proxy;
 pub mod relay;

@@ -14,8 +14,6 @@
 //! It speaks SQS's JSON protocol over HTTP/1.1, without TLS. Needs a Tokio runtime; dropped, it ends all
 //! connections.
 
-mod http;
-
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +28,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use http::{Request, Response};
+use crate::http::{self, Request, Response};
 
 /// What becomes of calls from now on; without anything, all go through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
-use crate::paired::say;
+use crate::paired::child;
 use crate::{ours, raw};
 
 /// A program that is measured.
@@ -37,16 +37,15 @@ pub(crate) struct Job {
 
 /// Does the job and says its outcome, as one line of JSON.
 pub(crate) fn main(job: &str) -> Result<(), Box<dyn Error>> {
-    let job: Job = serde_json::from_str(job)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let outcome = match job.program {
-        Program::Produce => runtime.block_on(ours::produce(&job).send())?,
-        Program::Consume => runtime.block_on(ours::consume(&job).receive())?,
-        Program::Hold => runtime.block_on(ours::hold(&job).hold())?,
-        Program::RawBase => raw::produce(&job)?,
-        Program::RawFuture => runtime.block_on(raw::produce_by_futures(&job))?,
-        Program::RawConsume => raw::consume(&job)?,
-    };
-    say(&serde_json::to_string(&outcome)?)?;
-    Ok(())
+    child(&runtime, job, async |job: Job| {
+        Ok(match job.program {
+            Program::Produce => ours::produce(&job).send().await?,
+            Program::Consume => ours::consume(&job).receive().await?,
+            Program::Hold => ours::hold(&job).hold().await?,
+            Program::RawBase => raw::produce(&job)?,
+            Program::RawFuture => raw::produce_by_futures(&job).await?,
+            Program::RawConsume => raw::consume(&job)?,
+        })
+    })
 }

@@ -16,7 +16,7 @@ mod rows;
 
 use tokio::runtime::Builder;
 
-use paired::CHILD;
+use paired::{CHILD, wishes};
 use rows::Effort;
 
 /// The first argument of a process that is a broker.
@@ -29,12 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [mock] if mock == MOCK => return mock::main(),
         _ => {}
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let effort = if quick {
+    let (is_quick, words) = wishes(arguments);
+    let effort = if is_quick {
         Effort { pairs: 2, messages: 50_000, waiting: 50_000 }
     } else {
         Effort { pairs: 5, messages: 1_000_000, waiting: 1_000_000 }
     };
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
     Ok(Builder::new_current_thread().enable_all().build()?.block_on(rows::report(effort, words))?)
 }

@@ -3,14 +3,17 @@
 
 mod ours;
 
+use std::error::Error;
 use std::io::{self, Write, stdout};
 use std::time::{Duration, Instant};
 
 use comfy_table::{Table, presets};
 use cpu_time::ProcessTime;
 use integration_tests::{Process, Usage};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
+use tokio::runtime::Runtime;
 
 pub(crate) use ours::Run;
 
@@ -56,6 +59,22 @@ impl Meter {
 pub(crate) fn say(line: &str) -> io::Result<()> {
     writeln!(stdout(), "{line}")?;
     stdout().flush()
+}
+
+/// Does the job that `text` tells, and says its outcome, as one line of JSON.
+pub(crate) fn child<J: DeserializeOwned>(
+    runtime: &Runtime,
+    text: &str,
+    does: impl AsyncFnOnce(J) -> Result<Outcome, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let outcome = runtime.block_on(does(serde_json::from_str(text)?))?;
+    Ok(say(&serde_json::to_string(&outcome)?)?)
+}
+
+/// Whether it is to be quick, and the words of the rows that are wanted.
+pub(crate) fn wishes(arguments: Vec<String>) -> (bool, Vec<String>) {
+    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    (is_quick, arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect())
 }
 
 /// One half of a pair.

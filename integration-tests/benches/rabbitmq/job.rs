@@ -5,7 +5,7 @@ use std::error::Error;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 
-use crate::paired::say;
+use crate::paired::child;
 use crate::{ours, raw};
 
 /// A program that is measured.
@@ -42,17 +42,14 @@ pub(crate) const WINDOW: u16 = 1000;
 
 /// Does the job and says its outcome, as one line of JSON.
 pub(crate) fn main(job: &str) -> Result<(), Box<dyn Error>> {
-    let job: Job = serde_json::from_str(job)?;
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        Ok::<_, Box<dyn Error>>(match job.program {
+    child(&runtime, job, async |job: Job| {
+        Ok(match job.program {
             Program::Send => ours::send(&job).send().await?,
             Program::Receive => ours::receive(&job).receive().await?,
             Program::Hold => ours::hold(&job).hold().await?,
             Program::RawSend => raw::send(&job).await?,
             Program::RawReceive => raw::receive(&job).await?,
         })
-    })?;
-    say(&serde_json::to_string(&outcome)?)?;
-    Ok(())
+    })
 }

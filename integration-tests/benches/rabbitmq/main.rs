@@ -14,7 +14,7 @@ mod rows;
 
 use tokio::runtime::Builder;
 
-use paired::CHILD;
+use paired::{CHILD, wishes};
 use rows::Effort;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,13 +24,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     {
         return job::main(job);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let effort = if quick {
+    let (is_quick, words) = wishes(arguments);
+    let effort = if is_quick {
         Effort { pairs: 2, messages: 5_000, waiting: 20_000 }
     } else {
         Effort { pairs: 5, messages: 100_000, waiting: 1_000_000 }
     };
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
     Ok(Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -16,7 +16,7 @@ mod stub;
 
 use tokio::runtime::Builder;
 
-use paired::CHILD;
+use paired::{CHILD, wishes};
 use rows::Effort;
 
 /// The first argument of a process that is a stub.
@@ -29,12 +29,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         [stub] if stub == STUB => return stub::main(),
         _ => {}
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let effort = if quick {
+    let (is_quick, words) = wishes(arguments);
+    let effort = if is_quick {
         Effort { pairs: 2, messages: 10_000 }
     } else {
         Effort { pairs: 5, messages: 200_000 }
     };
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with('-')).collect();
     Ok(Builder::new_current_thread().enable_all().build()?.block_on(rows::report(effort, words))?)
 }

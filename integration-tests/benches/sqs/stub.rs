@@ -6,9 +6,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use integration_tests::http::{Request, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, stdin};
+use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
@@ -74,55 +75,27 @@ struct Entry {
 async fn serve(stream: TcpStream, queue: Arc<Mutex<Queue>>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(64 << 10, stream);
-    while let Some((operation, body)) = request(&mut stream).await? {
-        let mut answer = lock(&queue).answer(&operation, &body)?;
-        while answer.is_none() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            answer = lock(&queue).receive(&body)?;
-        }
-        let answer = answer.unwrap_or_default();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
-            answer.len()
-        );
-        stream.write_all(&[head.as_bytes(), answer.as_bytes()].concat()).await?;
+    while let Some(request) = Request::read(&mut stream).await? {
+        *lock(&queue).calls.entry(request.operation.clone()).or_default() += 1;
+        let answer = loop {
+            let answer = lock(&queue).answer(&request)?;
+            match answer {
+                Some(answer) => break answer,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
+        Response::new(answer).write(&mut stream).await?;
     }
     Ok(())
 }
 
-/// The operation that is asked for, and its arguments; `None` where the caller has gone.
-async fn request(stream: &mut BufReader<TcpStream>) -> io::Result<Option<(String, Vec<u8>)>> {
-    let (mut operation, mut length, mut line) = (String::new(), 0, String::new());
-    loop {
-        line.clear();
-        if stream.read_line(&mut line).await? == 0 {
-            return Ok(None);
-        }
-        let Some((name, value)) = line.trim_end().split_once(": ") else {
-            if line.trim_end().is_empty() {
-                break;
-            }
-            continue;
-        };
-        if name.eq_ignore_ascii_case("x-amz-target") {
-            operation = value.rsplit('.').next().unwrap_or_default().to_owned();
-        } else if name.eq_ignore_ascii_case("content-length") {
-            length = value.parse().map_err(io::Error::other)?;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await?;
-    Ok(Some((operation, body)))
-}
-
 impl Queue {
     /// `None` where a poll finds nothing yet.
-    fn answer(&mut self, operation: &str, body: &[u8]) -> io::Result<Option<String>> {
-        *self.calls.entry(operation.to_owned()).or_default() += 1;
-        let answer = match operation {
-            "ReceiveMessage" => return self.receive(body),
+    fn answer(&mut self, request: &Request) -> io::Result<Option<Value>> {
+        Ok(Some(match &*request.operation {
+            "ReceiveMessage" => return Ok(self.receive(&request.body)),
             "SendMessageBatch" | "DeleteMessageBatch" | "ChangeMessageVisibilityBatch" => {
-                let sent: Sent = serde_json::from_slice(body)?;
+                let sent = Sent::deserialize(&request.body)?;
                 let successful: Vec<_> = sent.entries.iter().map(successful).collect();
                 let stored = sent.entries.into_iter().filter_map(|entry| {
                     Some(Stored { body: entry.message_body?, attributes: entry.message_attributes })
@@ -132,15 +105,13 @@ impl Queue {
             }
             "GetQueueUrl" => json!({ "QueueUrl": format!("http://{}/1/bench", self.host) }),
             _ => json!({ "Attributes": { "MaximumMessageSize": "1048576" } }),
-        };
-        Ok(Some(answer.to_string()))
+        }))
     }
 
-    fn receive(&mut self, body: &[u8]) -> io::Result<Option<String>> {
+    fn receive(&mut self, asked: &Value) -> Option<Value> {
         if self.messages.is_empty() {
-            return Ok(None);
+            return None;
         }
-        let asked: Value = serde_json::from_slice(body)?;
         let most =
             asked["MaxNumberOfMessages"].as_u64().and_then(|most| usize::try_from(most).ok());
         let count = most.unwrap_or(1).min(self.messages.len());
@@ -156,7 +127,7 @@ impl Queue {
                 "Attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": "1700000000000" },
             }));
         }
-        Ok(Some(json!({ "Messages": messages }).to_string()))
+        Some(json!({ "Messages": messages }))
     }
 }
 

@@ -33,6 +33,8 @@ mod shutdown_in_flight;
 #[cfg(feature = "sqs")]
 mod sqs;
 mod stage;
+#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
+mod taking;
 
 use std::time::Duration;
 

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use seam_core::{Batch, Datagram, Deliveries};
 use serde_json::{Value, json};
 
-use crate::counter::Counter;
-use crate::stage::{host, registry, unique, uri_at, within};
+use crate::stage::{registry, within};
 use crate::stub::{Answer, Stub};
 
 /// Ten deliveries at a time, as often as `polls` says.
@@ -100,39 +99,6 @@ async fn small_datagrams_that_are_packed_cost_a_fiftieth_of_a_call() {
     let counted = [sent.len(), calls("ReceiveMessage"), calls("DeleteMessageBatch")];
     eprintln!("{COUNT} packed datagrams: {counted:?} calls to send, to receive and to delete");
     assert!(counted.iter().sum::<usize>() * 100 <= 2 * COUNT, "{counted:?}");
-}
-
-/// On the broker: what `count` datagrams cost in calls, sent and received at once.
-async fn check_calls(parameters: &str, count: usize, most: usize) {
-    let (queue, counter) = (unique("costs"), Counter::start(host()).await);
-    let registry = registry();
-    let uri = format!("{}{parameters}", uri_at(&counter.host, &queue));
-    let mut receiver = registry.receiver(uri.as_str()).await.unwrap();
-    let sender = registry.sender(uri.as_str()).await.unwrap();
-    let mut batch: Batch = (0..count).map(|n| Datagram::new(format!("{n:064}"))).collect();
-    let mut ticket = within("admission", sender.admit(&mut batch)).await.unwrap();
-    assert!(within("the receipts", ticket.receipts()).await.all_ok());
-    let (mut received, mut deliveries) = (0, Deliveries::new());
-    while received < count {
-        within("deliveries", receiver.receive(256, &mut deliveries)).await.unwrap();
-        received += deliveries.len();
-        deliveries.ack_all();
-    }
-    assert_eq!(within("settling", receiver.settled()).await.unwrap().late, 0);
-    let operations = ["SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch"];
-    let calls = operations.map(|operation| counter.calls(operation));
-    eprintln!("{count} datagrams{parameters}: {calls:?} calls to send, to receive and to delete");
-    assert!(calls.iter().all(|calls| *calls > 0), "{calls:?}");
-    assert!(calls.iter().sum::<usize>() <= most, "{calls:?}");
-    registry.remove(crate::stage::uri(&queue).as_str()).await.unwrap();
-}
-
-#[tokio::test]
-#[ignore = "needs a broker: integration-tests/brokers run sqs -- cargo test -p seam-sqs -- --include-ignored"]
-async fn on_the_broker_a_datagram_costs_a_third_of_a_call_and_less_in_packs() {
-    // Beside ten to a call: polls that brought fewer, since a standard queue may give what it likes.
-    check_calls("", 2000, 620).await;
-    check_calls("?pack=true", 4000, 80).await;
 }
 
 fn entries(call: &Value) -> usize {

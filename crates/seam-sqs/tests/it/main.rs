@@ -7,7 +7,6 @@
 
 mod conformance;
 mod costs;
-mod counter;
 mod fates;
 mod foreign;
 mod leases;

@@ -19,18 +19,10 @@ fn broker() -> String {
     url.trim_end_matches('/').to_owned()
 }
 
-/// Where the broker listens, as `host:port`.
-pub(crate) fn host() -> String {
-    let broker = broker();
-    broker.split_once("://").unwrap().1.to_owned()
-}
-
 /// The URI of a queue on the broker, without parameters.
 pub(crate) fn uri(queue: &str) -> String {
-    uri_at(&host(), queue)
-}
-
-pub(crate) fn uri_at(host: &str, queue: &str) -> String {
+    let broker = broker();
+    let (_, host) = broker.split_once("://").unwrap();
     format!("sqs+http://test:test@{host}/{queue}")
 }
 

@@ -9,11 +9,12 @@ use integration_tests::{Figures, Scale, seed};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use seam::{Batch, Datagram, Deliveries, Error, Fate, Sender, Ticket};
+use seam::{Batch, Datagram, Error, Fate, Sender, Ticket};
 use seam_conformance::ledger::{Ledger, Outcome, Stamp};
 use tokio::time::timeout;
 
 use super::super::stage::{Stage, patience};
+use super::super::taking::take;
 use super::broker::Broker;
 
 const MESSAGES: u64 = 20_000;
@@ -51,8 +52,9 @@ async fn run(broker: &Broker, ledger: &Ledger, tasks: usize, random: &mut StdRng
     let bound = broker.uri("bound-e28?exchange=e28");
     let registry = seam::registry();
     let server = registry.server(bound.as_str()).await.unwrap();
-    let receiver = server.receiver().await.unwrap();
-    let receiving = tokio::spawn(receive(receiver, ledger.clone()));
+    let (mut receiver, seen) = (server.receiver().await.unwrap(), ledger.clone());
+    let routable = MESSAGES - MESSAGES / 7;
+    let receiving = tokio::spawn(async move { take(&mut receiver, &seen, routable).await });
     let client = registry.client(broker.uri("e28?exchange=e28&routing_key=kind&credit=1000")).await;
     let client = client.unwrap();
 
@@ -75,7 +77,7 @@ async fn run(broker: &Broker, ledger: &Ledger, tasks: usize, random: &mut StdRng
     let expected: BTreeSet<_> = (1..=MESSAGES).filter(|number| number.is_multiple_of(7)).collect();
     let wrong: Vec<_> = returned.symmetric_difference(&expected).collect();
     assert!(wrong.is_empty(), "of others: {wrong:?}");
-    assert_eq!(timeout(patience(), receiving).await.unwrap().unwrap(), MESSAGES - MESSAGES / 7);
+    assert_eq!(timeout(patience(), receiving).await.unwrap().unwrap(), routable);
     assert!(client.drain(patience()).await.unwrap().is_clean());
     assert!(server.drain(patience()).await.unwrap().is_clean());
     registry.remove(bound.as_str()).await.unwrap();
@@ -127,19 +129,4 @@ async fn answer(open: Option<(Ticket, Vec<Stamp>)>, ledger: &Ledger, returned: &
             }
         }
     }
-}
-
-/// Receives until as many came as can; how many did.
-async fn receive(mut receiver: seam::Receiver, ledger: Ledger) -> u64 {
-    let (mut deliveries, mut count) = (Deliveries::new(), 0);
-    while count < MESSAGES - MESSAGES / 7 && receiver.receive(256, &mut deliveries).await.unwrap() {
-        while let Some(lent) = deliveries.lend() {
-            let stamp = ledger.delivered(lent.view(), lent.note()).unwrap();
-            lent.ack();
-            ledger.settled(&stamp);
-            count += 1;
-        }
-    }
-    deliveries.publish();
-    count
 }

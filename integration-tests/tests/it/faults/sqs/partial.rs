@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use integration_tests::proxy::{Became, Call, Entry, Partial, Plan};
 use integration_tests::{Figures, Scale, seed};
-use seam::{Batch, Connection, Deliveries, Error, Fate};
+use seam::{Batch, Connection, Error, Fate};
 use seam_conformance::ledger::{Ledger, Outcome, Stamp};
 use tokio::time::timeout;
 
 use super::super::stage::{Stage, patience};
+use super::super::taking::take;
 use super::place::Place;
 
 /// Entries of a hundred that fail.
@@ -107,18 +108,7 @@ async fn send(uri: &str, ledger: &Ledger, messages: u64) -> BTreeMap<String, boo
 /// Receives and acknowledges so many, each once.
 async fn receive(server: &Connection, ledger: &Ledger, messages: u64) {
     let mut receiver = server.receiver().await.unwrap();
-    let (mut deliveries, mut count) = (Deliveries::new(), 0);
-    while count < messages {
-        let receiving = receiver.receive(256, &mut deliveries);
-        assert!(timeout(patience(), receiving).await.expect("all comes").unwrap());
-        while let Some(lent) = deliveries.lend() {
-            let stamp = ledger.delivered(lent.view(), lent.note()).unwrap();
-            lent.ack();
-            ledger.settled(&stamp);
-            count += 1;
-        }
-    }
-    deliveries.publish();
+    assert_eq!(take(&mut receiver, ledger, messages).await, messages);
     assert_eq!(timeout(patience(), receiver.settled()).await.unwrap().unwrap().late, 0);
 }
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use integration_tests::actors::Producer;
+use integration_tests::http::Request;
 use integration_tests::proxy::Proxy;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::super::stage::{Stage, patience};
@@ -89,23 +89,11 @@ impl Place {
     async fn left(&self) -> u64 {
         let names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"];
         let url = format!("http://{}/queue/us-east-1/000000000000/{}", self.sqs, self.queue);
-        let body = serde_json::json!({ "QueueUrl": url, "AttributeNames": names }).to_string();
-        let request = format!(
-            "POST / HTTP/1.0\r\nHost: {}\r\nContent-Type: application/x-amz-json-1.0\r\n\
-             X-Amz-Target: AmazonSQS.GetQueueAttributes\r\nContent-Length: {}\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request\r\n\r\n{body}",
-            self.sqs,
-            body.len()
-        );
-        let mut stream = TcpStream::connect(self.sqs).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let asked = json!({ "QueueUrl": url, "AttributeNames": names });
+        let answer = Request::new("GetQueueAttributes", asked).call(self.sqs).await.unwrap();
         let count = |name: &str| -> u64 {
-            let count = body["Attributes"][name].as_str();
-            count.unwrap_or_else(|| panic!("no {name}: {answer}")).parse().unwrap()
+            let count = answer.body["Attributes"][name].as_str();
+            count.unwrap_or_else(|| panic!("no {name}: {answer:?}")).parse().unwrap()
         };
         names.into_iter().map(count).sum()
     }

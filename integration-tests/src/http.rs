@@ -7,23 +7,46 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-/// A call, as it came.
-pub(super) struct Request {
-    pub(super) operation: String,
-    pub(super) body: Value,
+/// A call, as it came or goes.
+#[derive(Debug)]
+pub struct Request {
+    /// What is asked for, such as `SendMessageBatch`.
+    pub operation: String,
+    /// With what.
+    pub body: Value,
     /// Names and values of those that are passed on.
     headers: Vec<(String, String)>,
 }
 
 /// An answer.
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) body: Value,
+#[derive(Debug)]
+pub struct Response {
+    /// The status of HTTP.
+    pub status: u16,
+    /// What it says.
+    pub body: Value,
 }
 
 impl Request {
+    /// A call of `operation`, signed by nobody: an emulator takes it.
+    #[must_use]
+    pub fn new(operation: &str, body: Value) -> Self {
+        let credential = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request";
+        let headers = [
+            ("content-type", "application/x-amz-json-1.0".to_owned()),
+            ("x-amz-target", format!("AmazonSQS.{operation}")),
+            ("authorization", credential.to_owned()),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value)).into();
+        Self { operation: operation.to_owned(), body, headers }
+    }
+
     /// The next call of a connection; none once it is closed.
-    pub(super) async fn read(near: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    ///
+    /// Those of reading; [`ErrorKind::InvalidData`] for what is no such call.
+    pub async fn read(near: &mut BufReader<TcpStream>) -> io::Result<Option<Self>> {
         let mut line = String::new();
         if near.read_line(&mut line).await? == 0 {
             return Ok(None);
@@ -37,10 +60,17 @@ impl Request {
     }
 
     /// Calls `target`, on a connection of its own.
-    pub(super) async fn call(&self, target: SocketAddr) -> io::Result<Response> {
+    ///
+    /// # Errors
+    ///
+    /// Those of connecting, writing and reading; [`ErrorKind::InvalidData`] for what is no such answer.
+    pub async fn call(&self, target: SocketAddr) -> io::Result<Response> {
         let body = self.body.to_string();
         // By HTTP/1.0 nothing comes in chunks, and the end of the connection is the end of the answer.
         let mut head = "POST / HTTP/1.0\r\n".to_owned();
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            head.push_str(&format!("host: {target}\r\n"));
+        }
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -65,12 +95,18 @@ impl Request {
 }
 
 impl Response {
-    pub(super) fn new(body: Value) -> Self {
+    /// One that all went well.
+    #[must_use]
+    pub fn new(body: Value) -> Self {
         Self { status: 200, body }
     }
 
     /// The list of this name, made where there is none.
-    pub(super) fn list(&mut self, name: &str) -> &mut Vec<Value> {
+    ///
+    /// # Panics
+    ///
+    /// Where the body is no object.
+    pub fn list(&mut self, name: &str) -> &mut Vec<Value> {
         let list = &mut self.body[name];
         if !list.is_array() {
             *list = json!([]);
@@ -78,7 +114,12 @@ impl Response {
         list.as_array_mut().expect("made above")
     }
 
-    pub(super) async fn write(&self, near: &mut BufReader<TcpStream>) -> io::Result<()> {
+    /// Answers a call.
+    ///
+    /// # Errors
+    ///
+    /// Those of writing.
+    pub async fn write(&self, near: &mut BufReader<TcpStream>) -> io::Result<()> {
         let (status, body) = (self.status, self.body.to_string());
         let head = format!(
             "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
@@ -89,7 +130,7 @@ impl Response {
 }
 
 /// Resolves once the other end closes the connection; until then it has nothing to say.
-pub(super) async fn closed(near: &mut BufReader<TcpStream>) {
+pub(crate) async fn closed(near: &mut BufReader<TcpStream>) {
     // What it says before its answer is part of its next call, and stays.
     if near.fill_buf().await.is_ok_and(|bytes| !bytes.is_empty()) {
         std::future::pending::<()>().await;
