@@ -152,13 +152,14 @@ impl Remote {
         if state.io.is_some() {
             state.detach(&Error::disconnected(&*self.shared.name, "a newer connection took over"));
         }
-        let Established { stream, buffer, peer, speaks } = established;
+        let Established { stream, buffer, is_private, peer, speaks } = established;
         state.permit = permit;
         state.heard = self.shared.clock().now();
         state.pinged = 0;
         state.started = None;
         state.peer = Some(peer);
         let mut io = Io::new(stream, buffer);
+        io.secret = is_private;
         match speaks {
             Speaks::Session { open, binding } => {
                 io.group = open.group;
@@ -376,7 +377,7 @@ impl Remote {
             Frame::Fault(fault).encode(0, io.out.buffer());
             // What the socket does not take now is not told: the peer then sees the end of the connection.
             io.write(&mut Context::from_waker(Waker::noop()));
-            if io.out.pending() == 0 {
+            if !io.is_behind() {
                 let _ =
                     Pin::new(&mut io.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
             }
@@ -476,7 +477,7 @@ impl State {
                     more |= inbound.ack_due();
                 }
             }
-            if io.out.pending() == 0 {
+            if !io.is_behind() {
                 return;
             }
             self.wrote = io.out.pending();
@@ -529,8 +530,8 @@ impl State {
         }
         loop {
             plain.fill(&mut io.out, cx);
-            let wrote = io.out.pending() > 0 && io.write(cx);
-            plain.written(io.out.written());
+            let wrote = io.is_behind() && io.write(cx);
+            plain.written(io.flushed);
             if !wrote {
                 break;
             }

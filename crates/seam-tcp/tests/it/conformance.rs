@@ -1,32 +1,12 @@
 //! The conformance suite over TCP: the session in each role, the plain wire, and a listener for both.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use seam_conformance::{End, Options, Subject};
+use seam_conformance::{End, Options, Subject, free_port};
 use seam_core::{Registry, Side};
 use seam_tcp::Tcp;
 use tokio::runtime::{Builder, Handle};
-
-/// A port that is free now, and that the operating system gives to no connection by itself.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let from = u16::try_from(std::process::id() % 8_000).unwrap();
-    loop {
-        let port = 20_000 + (from + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        // Where there is no IPv6, nobody can have it there.
-        let is_free_v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-            Ok(_) => true,
-            Err(error) => error.kind() != std::io::ErrorKind::AddrInUse,
-        };
-        if is_free && is_free_v6 {
-            return port;
-        }
-    }
-}
 
 /// Each behaviour gets a runtime of its own.
 fn options() -> Options {

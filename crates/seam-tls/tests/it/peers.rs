@@ -1,0 +1,99 @@
+//! Who has proved to be there is on every delivery, and decides who may come.
+
+use std::time::Duration;
+
+use seam_conformance::free_port;
+use seam_core::{Datagram, Error, Registry};
+use seam_tls::Tls;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use crate::certs::{dials, listens, shared};
+
+async fn within<F: Future>(future: F) -> F::Output {
+    timeout(Duration::from_secs(20), future).await.expect("it ends")
+}
+
+fn uri(port: u16, parameters: &str) -> String {
+    format!("tls://localhost:{port}/orders?{parameters}")
+}
+
+#[tokio::test]
+async fn the_certificate_says_who_is_there() {
+    let (port, registry) = (free_port(), Registry::new().with(Tls::new()));
+    let mut receiver = within(registry.receiver(uri(port, &listens()).as_str())).await.unwrap();
+    let sender = within(registry.sender(uri(port, &dials()).as_str())).await.unwrap();
+    let send = sender.send(Datagram::new("12 apples"));
+    let take = async { receiver.next().await.unwrap().unwrap() };
+    let peer = within(async {
+        tokio::join!(
+            async {
+                send.await.unwrap();
+            },
+            async {
+                let delivery = take.await;
+                let peer = delivery.peer().cloned();
+                delivery.ack().unwrap();
+                peer
+            }
+        )
+    })
+    .await
+    .1
+    .expect("a link knows its peer");
+    assert_eq!(peer.identity.as_deref(), Some("dns:till-7"));
+    let attribute = |name: &str| {
+        peer.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    };
+    assert_eq!(attribute("subject"), Some("CN=till-7"));
+    assert_eq!(attribute("name"), Some("dns:till-7"));
+    assert!(attribute("fingerprint").unwrap().starts_with("sha256:"));
+    assert!(attribute("not_after").is_some());
+}
+
+#[tokio::test]
+async fn the_hook_decides_by_identity_before_anything_is_delivered() {
+    let port = free_port();
+    let keeps_out =
+        Registry::new().with(Tls::new()).authorise(|access| access.peer.identity.as_deref() != Some("dns:till-7"));
+    let server = within(keeps_out.server(uri(port, &listens()).as_str())).await.unwrap();
+    let _receiver = server.receiver().await.unwrap();
+    let client = Registry::new().with(Tls::new());
+    let sender = within(client.sender(uri(port, &dials()).as_str())).await;
+    let error = match sender {
+        Ok(sender) => within(sender.send(Datagram::new("12 apples"))).await.unwrap_err().error().clone(),
+        Err(error) => error,
+    };
+    assert!(matches!(error, Error::Denied { .. }), "{error:?}");
+    assert_eq!(server.statistics().delivered, 0);
+}
+
+/// A peer of `connect` 0.2 inside TLS, by openssl, which knows nothing of us.
+#[tokio::test]
+async fn openssl_brings_a_peer_of_connect() {
+    let (port, registry) = (free_port(), Registry::new().with(Tls::new()));
+    let plain = format!("tls://localhost:{port}?wire=connect&{}", listens());
+    let mut receiver = within(registry.receiver(plain.as_str())).await.unwrap();
+    let folder = shared();
+    let path = |name: &str| folder.path(name).display().to_string();
+    let mut openssl = tokio::process::Command::new("openssl")
+        .args(["s_client", "-quiet", "-verify_return_error", "-connect", &format!("localhost:{port}")])
+        .args(["-CAfile", &path("ca.pem"), "-cert", &path("client.pem"), "-key", &path("client.key")])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("openssl is there");
+    let mut into = openssl.stdin.take().unwrap();
+    into.write_all(b"\0\0\0\x0f\0\x01\xff\xffHello world").await.unwrap();
+    let delivery = within(receiver.next()).await.unwrap().unwrap();
+    assert_eq!(delivery.datagram().payload(), Some(&b"Hello world"[..]));
+    assert_eq!(delivery.peer().unwrap().identity.as_deref(), Some("dns:till-7"));
+    delivery.ack().unwrap();
+    drop(into);
+    drop(receiver);
+    let mut rest = Vec::new();
+    within(openssl.stdout.take().unwrap().read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.is_empty());
+}
