@@ -107,10 +107,12 @@ pub(super) fn patience() -> Duration {
 /// An address of this machine at which nobody listens.
 pub(super) fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Below the ports that the system gives away by itself; each process of tests begins elsewhere.
-    let spread = u16::try_from(std::process::id() % 100).unwrap_or(0) * 100;
+    // Below the ports that the system gives away by itself, and none of a broker, which are all below 700 of a block of
+    // 1,000; each process of tests begins elsewhere.
+    let spread = u16::try_from(std::process::id() % 36).unwrap_or(0) * 100;
     loop {
-        let port = 20_000 + (spread + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let number = spread.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 3_600;
+        let port = 20_700 + number / 300 * 1_000 + number % 300;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         if TcpListener::bind(address).is_ok() {
             return address;

@@ -16,6 +16,8 @@ use super::pretence::{ALL, BROKERS, fail_requests, pretend};
 
 const PARTITIONS: i32 = 12;
 const PACE: Pace = Pace { rests: Duration::from_millis(10), under_way: 256 };
+/// A cluster of pretence searches all that it has for each fetch, so that less may wait there while nobody fetches.
+const GENTLE: Pace = Pace { rests: Duration::from_millis(40), ..PACE };
 /// Until something is settled again, from when the broker is back.
 const RECOVERY: Duration = Duration::from_secs(10);
 /// What comes back is none of these cases' business, so nothing does: all that is under way waits.
@@ -27,7 +29,7 @@ async fn kafka_broker_down_in_pretence() {
     let messages = Scale::of_environment().pick(20_000, 200_000);
     let down = Scale::of_environment().pick(Duration::from_secs(3), Duration::from_secs(20));
     let (cluster, uri) = pretend(PARTITIONS);
-    let load = Load::start(&stage, &format!("{uri}&{WAIT}"), PACE, messages).await;
+    let load = Load::start(&stage, &format!("{uri}&{WAIT}"), GENTLE, messages).await;
 
     load.goes_on(1).await;
     cluster.broker_down(ALL).unwrap();

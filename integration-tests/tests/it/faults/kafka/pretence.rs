@@ -18,9 +18,9 @@ pub(super) type Pretence = MockCluster<'static, DefaultProducerContext>;
 pub(super) fn pretend(partitions: i32) -> (Pretence, String) {
     let cluster = MockCluster::new(BROKERS).unwrap();
     cluster.create_topic("load", partitions, BROKERS).unwrap();
-    // It creates no topic that a client asks for, and has a member that joins again wait for as long as a session, twice
-    // where it is cut meanwhile.
-    let more = "declare=no&librdkafka.session.timeout.ms=6000";
+    // It creates no topic that a client asks for. A member that joins again waits for as long as a session lasts, twice
+    // where it is cut meanwhile; and a session outlasts what a test keeps its brokers down for.
+    let more = "declare=no&librdkafka.session.timeout.ms=12000";
     let uri = format!("kafka://{}/load?{more}", cluster.bootstrap_servers());
     (cluster, uri)
 }

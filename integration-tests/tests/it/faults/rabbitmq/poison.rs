@@ -200,7 +200,8 @@ async fn run(
     timeout(patience(), handling).await.unwrap().unwrap();
     assert!(client.drain(patience()).await.unwrap().is_clean());
     let tried = std::mem::take(&mut *tried.lock().unwrap());
-    assert!(tried.values().all(|times| *times == TRIES), "{tried:?}");
+    // What is on its way when the receiver changes its prefetch comes back as an attempt: see docs/rabbitmq.md.
+    assert!(tried.values().all(|times| (1..=TRIES).contains(times)), "{tried:?}");
 
     let parked = collect(broker, &letters, ledger).await;
     assert_eq!(broker.foreign.ready("load-e31").await, 0);
