@@ -76,10 +76,8 @@ impl Certificate {
     pub fn attributes(&self) -> impl Iterator<Item = (&'static str, String)> {
         let subject = std::iter::once(("subject", self.subject.clone()));
         let names = self.names.iter().map(|name| ("name", name.clone()));
-        let rest = [
-            ("fingerprint", self.fingerprint.clone()),
-            ("not_after", self.not_after.to_string()),
-        ];
+        let rest =
+            [("fingerprint", self.fingerprint.clone()), ("not_after", self.not_after.to_string())];
         subject.chain(names).chain(rest)
     }
 }
@@ -90,10 +88,10 @@ impl Certificate {
 ///
 /// What is wrong with the file.
 pub fn read_file(path: &Path) -> Result<Vec<Certificate>> {
-    let found = files::certificates("cert", path)?;
+    let found = files::certificates(files::NOBODYS, path)?;
     let read = found.iter().map(|der| Certificate::read(der));
     read.collect::<Option<_>>()
-        .ok_or_else(|| files::wrong("cert", path, "holds something that is no certificate"))
+        .ok_or_else(|| files::wrong(files::NOBODYS, path, "holds something that is no certificate"))
 }
 
 fn name(found: &GeneralName<'_>) -> Option<String> {
@@ -101,11 +99,13 @@ fn name(found: &GeneralName<'_>) -> Option<String> {
         GeneralName::DNSName(name) => Some(format!("dns:{name}")),
         GeneralName::URI(uri) => Some(format!("uri:{uri}")),
         GeneralName::RFC822Name(address) => Some(format!("email:{address}")),
-        GeneralName::IPAddress(bytes) => match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
-            (Ok(four), _) => Some(format!("ip:{}", Ipv4Addr::from(four))),
-            (_, Ok(sixteen)) => Some(format!("ip:{}", Ipv6Addr::from(sixteen))),
-            _ => None,
-        },
+        GeneralName::IPAddress(bytes) => {
+            match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
+                (Ok(four), _) => Some(format!("ip:{}", Ipv4Addr::from(four))),
+                (_, Ok(sixteen)) => Some(format!("ip:{}", Ipv6Addr::from(sixteen))),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

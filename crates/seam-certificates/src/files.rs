@@ -43,7 +43,8 @@ pub(crate) fn platform() -> Result<RootCertStore> {
 pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     let bytes = read("key", path)?;
     if is_open_to_all(path) {
-        let remedy = format!("may be read by every user of this machine; `chmod 600 {}`", path.display());
+        let remedy =
+            format!("may be read by every user of this machine; `chmod 600 {}`", path.display());
         return Err(wrong("key", path, &remedy));
     }
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
@@ -56,10 +57,17 @@ pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     })
 }
 
-/// What is wrong with the file of a parameter.
+/// What is wrong with the file of a parameter, or with one that was named by itself.
 pub(crate) fn wrong(name: &str, path: &Path, reason: &str) -> Error {
-    Error::invalid_endpoint(format!("the file of `{name}`, {}, {reason}", path.display()))
+    let path = path.display();
+    match name {
+        NOBODYS => Error::invalid("file", format!("{path} {reason}")),
+        name => Error::invalid_endpoint(format!("the file of `{name}`, {path}, {reason}")),
+    }
 }
+
+/// The name of a file that no parameter gives.
+pub(crate) const NOBODYS: &str = "";
 
 /// Everything of one kind in a file; at least one.
 fn all<T: PemObject>(name: &str, path: &Path, what: &str) -> Result<Vec<T>> {
@@ -75,8 +83,12 @@ fn all<T: PemObject>(name: &str, path: &Path, what: &str) -> Result<Vec<T>> {
 fn read(name: &str, path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::NotFound {
-            what: format!("{}, the file of `{name}`,", path.display()),
-            remedy: "create it, or give another; `seam certs new` makes some to try with".to_owned(),
+            what: match name {
+                NOBODYS => path.display().to_string(),
+                name => format!("{}, the file of `{name}`,", path.display()),
+            },
+            remedy: "create it, or give another; `seam certs new` makes some to try with"
+                .to_owned(),
         },
         _ => wrong(name, path, &format!("cannot be read: {error}")),
     })

@@ -86,8 +86,8 @@ impl Authority {
         let mut params = params(name, SystemTime::now() - CLOCKS_DIFFER, SystemTime::now() + valid);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().map_err(failed)?;
-        CertifiedIssuer::self_signed(params, key).map(Self).map_err(failed)
+        let key = KeyPair::generate().map_err(|error| failed(&error))?;
+        CertifiedIssuer::self_signed(params, key).map(Self).map_err(|error| failed(&error))
     }
 
     /// Its certificate, in PEM.
@@ -103,7 +103,8 @@ impl Authority {
     /// [`Error::Invalid`] for a name that no certificate can have.
     pub fn issue(&self, wish: &Wish) -> Result<Issued> {
         let mut params = params(&wish.subject, wish.not_before, wish.not_after);
-        params.subject_alt_names = wish.names.iter().map(|name| san(name)).collect::<Result<_>>()?;
+        params.subject_alt_names =
+            wish.names.iter().map(|name| san(name)).collect::<Result<_>>()?;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![match wish.purpose {
@@ -111,8 +112,8 @@ impl Authority {
             Purpose::Client => ExtendedKeyUsagePurpose::ClientAuth,
         }];
         params.serial_number = wish.serial.map(SerialNumber::from);
-        let key = KeyPair::generate().map_err(failed)?;
-        let signed = params.signed_by(&key, &self.0).map_err(failed)?;
+        let key = KeyPair::generate().map_err(|error| failed(&error))?;
+        let signed = params.signed_by(&key, &self.0).map_err(|error| failed(&error))?;
         Ok(Issued { certificate: signed.pem(), key: key.serialize_pem() })
     }
 
@@ -136,7 +137,7 @@ impl Authority {
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        params.signed_by(&self.0).and_then(|list| list.pem()).map_err(failed)
+        params.signed_by(&self.0).and_then(|list| list.pem()).map_err(|error| failed(&error))
     }
 }
 
@@ -174,7 +175,9 @@ pub fn write_new(
     }
     let unwritten = |path: &Path| {
         let path = path.display().to_string();
-        move |error: io::Error| Error::invalid("folder", format!("{path} cannot be written: {error}"))
+        move |error: io::Error| {
+            Error::invalid("folder", format!("{path} cannot be written: {error}"))
+        }
     };
     fs::create_dir_all(out).map_err(unwritten(out))?;
     for (path, text) in &files {
@@ -213,6 +216,6 @@ fn san(name: &str) -> Result<SanType> {
     })
 }
 
-fn failed(error: rcgen::Error) -> Error {
+fn failed(error: &rcgen::Error) -> Error {
     Error::invalid("certificate", error.to_string())
 }

@@ -27,10 +27,8 @@ impl End {
 #[must_use]
 pub fn refused(endpoint: &str, end: End, error: &rustls::Error) -> Error {
     let denied = |reason: String| Error::Denied { endpoint: endpoint.to_owned(), reason };
-    let protocol = |reason: &str| Error::Protocol {
-        endpoint: endpoint.to_owned(),
-        reason: reason.to_owned(),
-    };
+    let protocol =
+        |reason: &str| Error::Protocol { endpoint: endpoint.to_owned(), reason: reason.to_owned() };
     match error {
         rustls::Error::InvalidCertificate(flaw) => {
             denied(format!("the certificate of the {} {}", end.other(), flawed(end, flaw)))
@@ -47,7 +45,9 @@ pub fn refused(endpoint: &str, end: End, error: &rustls::Error) -> Error {
         rustls::Error::NoApplicationProtocol => protocol(OTHER_PROTOCOL),
         rustls::Error::PeerIncompatible(_) => protocol(NO_VERSION),
         rustls::Error::InvalidMessage(_) => protocol(match end {
-            End::Dialler => "what answers does not speak TLS; for a listener without it write `tcp://`",
+            End::Dialler => {
+                "what answers does not speak TLS; for a listener without it write `tcp://`"
+            }
             End::Listener => "the client does not speak TLS; it has to write `tls://`",
         }),
         other => Error::disconnected(endpoint, other.clone()),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use seam_core::Result;
 
@@ -18,6 +18,10 @@ struct State<T> {
     current: Arc<T>,
     /// What the files looked like when they were last read, whatever came of it.
     seen: Vec<Stamp>,
+    /// Whether one was so new then that it may have changed since without looking different.
+    is_fresh: bool,
+    /// Whether somebody was told that they cannot be used as they are.
+    is_told: bool,
 }
 
 /// Length, time of the last change and number of a file; `None` where there is none.
@@ -35,8 +39,10 @@ impl<T> Reloaded<T> {
     ) -> Result<Self> {
         // Looked at before it is read: what changes meanwhile is read again.
         let seen = stamps(&files);
+        let is_fresh = is_fresh(&seen);
         let current = Arc::new(make()?);
-        Ok(Self { files, make: Box::new(make), state: Mutex::new(State { current, seen }) })
+        let state = Mutex::new(State { current, seen, is_fresh, is_told: false });
+        Ok(Self { files, make: Box::new(make), state })
     }
 
     /// As it was last read.
@@ -52,9 +58,16 @@ impl<T> Reloaded<T> {
     pub fn look(&self) -> Result<Arc<T>> {
         let mut state = self.lock();
         let found = stamps(&self.files);
-        if found != state.seen {
-            state.seen = found;
-            state.current = Arc::new((self.make)()?);
+        let has_changed = found != state.seen;
+        if has_changed || state.is_fresh {
+            (state.is_fresh, state.seen) = (is_fresh(&found), found);
+            let made = (self.make)();
+            let was_told = std::mem::replace(&mut state.is_told, made.is_err()) && !has_changed;
+            match made {
+                Ok(made) => state.current = Arc::new(made),
+                Err(error) if !was_told => return Err(error),
+                Err(_) => {}
+            }
         }
         Ok(state.current.clone())
     }
@@ -78,6 +91,15 @@ fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
     files.iter().map(stamp).collect()
 }
 
+/// Whether one of them changed just now: times of files go on in steps, so what changes twice within one looks the same.
+fn is_fresh(stamps: &[Stamp]) -> bool {
+    let since = SystemTime::now() - STEP;
+    stamps.iter().flatten().any(|(_, changed, _)| changed.is_none_or(|changed| changed > since))
+}
+
+/// No file system in use has longer ones.
+const STEP: Duration = Duration::from_secs(2);
+
 #[cfg(unix)]
 fn number(found: &std::fs::Metadata) -> u64 {
     use std::os::unix::fs::MetadataExt;
@@ -87,4 +109,51 @@ fn number(found: &std::fs::Metadata) -> u64 {
 #[cfg(not(unix))]
 fn number(_: &std::fs::Metadata) -> u64 {
     0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// What is in a file that may hold anything but `wrong`.
+    fn reloaded(path: &std::path::Path) -> Reloaded<String> {
+        let path = path.to_owned();
+        Reloaded::new(vec![path.clone()], move || match fs::read_to_string(&path).unwrap() {
+            text if text == "wrong" => Err(seam_core::Error::invalid("file", "it is wrong")),
+            text => Ok(text),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn what_changes_is_read_again_and_what_is_wrong_is_told_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let file = reloaded(&path);
+        assert_eq!(*file.look().unwrap(), "one");
+        fs::write(&path, "three").unwrap();
+        assert_eq!(*file.current(), "one", "nobody has looked");
+        assert_eq!(*file.look().unwrap(), "three");
+        fs::write(&path, "wrong").unwrap();
+        // Of the same length, within the same step of the clock of files.
+        while file.look().is_ok() {}
+        assert_eq!(*file.look().unwrap(), "three");
+        assert_eq!(*file.current(), "three");
+        fs::write(&path, "right!").unwrap();
+        assert_eq!(*file.look().unwrap(), "right!");
+    }
+
+    #[test]
+    fn a_change_within_one_step_of_the_clock_is_seen() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let file = reloaded(&path);
+        let times = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, "two").unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(times).unwrap();
+        assert_eq!(*file.look().unwrap(), "two");
+    }
 }

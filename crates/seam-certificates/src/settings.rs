@@ -124,7 +124,8 @@ impl Settings {
             Some(ca) => files::authorities("ca", ca)?,
             None => files::platform()?,
         };
-        let mut verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crate::provider());
+        let mut verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crate::provider());
         if let Some(crl) = &self.crl {
             let lists = files::revocation_lists(crl)?;
             verifier = verifier.with_crls(lists).enforce_revocation_expiration();
@@ -158,7 +159,8 @@ impl Settings {
         let builder = match &self.client_ca {
             Some(ca) => builder.with_client_cert_verifier({
                 let roots: Arc<RootCertStore> = Arc::new(files::authorities("client_ca", ca)?);
-                let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, crate::provider());
+                let mut verifier =
+                    WebPkiClientVerifier::builder_with_provider(roots, crate::provider());
                 if let Some(crl) = &self.crl {
                     let lists = files::revocation_lists(crl)?;
                     verifier = verifier.with_crls(lists).enforce_revocation_expiration();
@@ -210,7 +212,9 @@ fn unfit(cert: &Path, key: &Path, error: &rustls::Error) -> Error {
     let (cert, key) = (cert.display(), key.display());
     Error::invalid_endpoint(match error {
         rustls::Error::InconsistentKeys(_) => {
-            format!("the key of {key} is not that of the certificate of {cert}; give both of one pair")
+            format!(
+                "the key of {key} is not that of the certificate of {cert}; give both of one pair"
+            )
         }
         other => format!("the certificate of {cert} with the key of {key} cannot be used: {other}"),
     })

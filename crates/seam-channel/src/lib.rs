@@ -39,6 +39,7 @@
 //! | --- | --- | --- |
 //! | `memory` | `memory://`, within one process | yes |
 //! | `tcp` | `tcp://`, sessions over TCP and the wire of the crate `connect` | yes |
+//! | `tls` | `tls://`, the same over TLS, with certificates | yes |
 //! | `unix` | `unix://`, sessions over Unix domain sockets | yes |
 //! | `kafka` | `kafka://` | no |
 //! | `kafka-tls` | `kafka+tls://`, and SASL SCRAM | no |
@@ -55,6 +56,8 @@ pub use seam_rabbitmq::RabbitMq;
 pub use seam_sqs::Sqs;
 #[cfg(feature = "tcp")]
 pub use seam_tcp::Tcp;
+#[cfg(feature = "tls")]
+pub use seam_tls::Tls;
 #[cfg(all(unix, feature = "unix"))]
 pub use seam_unix::Unix;
 
@@ -72,6 +75,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(Memory::new());
     #[cfg(feature = "tcp")]
     let registry = registry.with(Tcp::new());
+    #[cfg(feature = "tls")]
+    let registry = registry.with(Tls::new());
     #[cfg(all(unix, feature = "unix"))]
     let registry = registry.with(Unix::new());
     #[cfg(feature = "kafka")]

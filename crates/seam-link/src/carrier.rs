@@ -53,6 +53,12 @@ pub trait Carrier: fmt::Debug + Send + Sync + 'static {
     /// Whether nobody but users of this machine, or who proved who they are, can reach a listener at
     /// `endpoint`. Any other asks for `?token_file=`, or for the word `insecure`.
     fn is_sheltered(&self, endpoint: &Endpoint) -> bool;
+
+    /// The parameter by which a listener of this carrier has peers prove who they are, for whoever forgot it; as
+    /// `client_ca=`. By default there is none.
+    fn proof(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A socket that listens.

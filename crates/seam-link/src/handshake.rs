@@ -269,9 +269,9 @@ impl<'a> Greeting<'a> {
             Err(_) if self.buffer.starts_with(&[21, 3]) => {
                 Err(self.protocol("the listener speaks TLS; write `tls://`"))
             }
-            Err(_) if self.buffer.starts_with(&[22, 3]) => {
-                Err(self.protocol("a client came that speaks TLS; it has to write the scheme that is listened for"))
-            }
+            Err(_) if self.buffer.starts_with(&[22, 3]) => Err(self.protocol(
+                "a client came that speaks TLS; it has to write the scheme that is listened for",
+            )),
             Err(error) => Err(self.refuse(&error).await),
         }
     }

@@ -47,11 +47,17 @@ impl Links {
             || config.insecure
             || self.carrier.is_sheltered(endpoint);
         if !safe {
-            let remedy = match config.wire {
-                Wire::Session => "give it `token_file=`, or say `insecure`",
-                Wire::Connect | Wire::Any => {
-                    "say `insecure`, for this wire has no proof of identity"
-                }
+            let token = (config.wire == Wire::Session).then_some("token_file=");
+            let proofs: Vec<String> = self
+                .carrier
+                .proof()
+                .into_iter()
+                .chain(token)
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let remedy = match &*proofs {
+                [] => "say `insecure`, for this wire has no proof of identity".to_owned(),
+                proofs => format!("give it {}, or say `insecure`", proofs.join(" or ")),
             };
             let reason = format!("{endpoint} would let anybody in who reaches it; {remedy}");
             return Err(Error::invalid_endpoint(reason));

@@ -24,11 +24,9 @@ impl AsyncRead for Secured {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
-        Poll::Ready(read.map_err(|error| {
-            match last_words(&self.endpoint, self.end, error) {
-                Ok(told) => io::Error::other(told),
-                Err(error) => error,
-            }
+        Poll::Ready(read.map_err(|error| match last_words(&self.endpoint, self.end, error) {
+            Ok(told) => io::Error::other(told),
+            Err(error) => error,
         }))
     }
 }

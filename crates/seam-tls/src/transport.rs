@@ -16,7 +16,7 @@ use seam_link::tcp::{self, Options};
 use seam_link::{Arrival, Carrier, Link, Links, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::config::{SCHEMES, Speaks};
@@ -148,8 +148,16 @@ impl Carrier for Sockets {
             None => Reloaded::new(settings.files(), move || settings.server(speaks.protocols()))?,
         };
         let listener = tcp::listen(endpoint).await?;
-        let (options, endpoint) = (Options::new(endpoint), endpoint.to_string().into());
-        Ok(Box::new(Listening { listener, options, config: Arc::new(config), endpoint, speaks }))
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Box::new(Listening {
+            listener,
+            options: Options::new(endpoint),
+            config: Arc::new(config),
+            endpoint: endpoint.to_string().into(),
+            speaks,
+            looks: looks.into(),
+        }))
     }
 
     /// Endpoints that show or trust something else are no neighbours at one socket.
@@ -162,6 +170,10 @@ impl Carrier for Sockets {
     fn is_sheltered(&self, endpoint: &Endpoint) -> bool {
         let proof = Settings::new(endpoint).is_ok_and(|settings| settings.wants_clients_proof());
         proof || tcp::is_loopback(endpoint)
+    }
+
+    fn proof(&self) -> Option<&'static str> {
+        Some("client_ca=")
     }
 }
 
@@ -178,6 +190,8 @@ struct Listening {
     config: Arc<Reloaded<ServerConfig>>,
     endpoint: Arc<str>,
     speaks: Speaks,
+    /// When to look at the files, however many connections come between.
+    looks: tokio::sync::Mutex<Interval>,
 }
 
 /// How often files are looked at.
@@ -199,10 +213,9 @@ impl Listener for Listening {
 
     async fn news(&self) -> Event {
         loop {
-            sleep(LOOK).await;
-            let config = self.config.clone();
-            let looking = tokio::task::spawn_blocking(move || config.look().map(drop));
-            if let Ok(Err(error)) = looking.await {
+            self.looks.lock().await.tick().await;
+            // At once, so that nothing is lost with a call that is dropped; the files are small.
+            if let Err(error) = self.config.look() {
                 return kept(&error);
             }
         }

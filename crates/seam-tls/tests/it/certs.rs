@@ -1,6 +1,6 @@
 //! Certificates to test with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
@@ -84,9 +84,4 @@ pub(crate) fn issue(
 pub(crate) fn revoke(authority: &Authority, serials: &[u64]) -> String {
     let now = SystemTime::now();
     authority.revoke(serials, now - HOUR, now + HOUR).unwrap()
-}
-
-/// As a parameter has it.
-pub(crate) fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

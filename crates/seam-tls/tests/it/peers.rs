@@ -54,14 +54,17 @@ async fn the_certificate_says_who_is_there() {
 #[tokio::test]
 async fn the_hook_decides_by_identity_before_anything_is_delivered() {
     let port = free_port();
-    let keeps_out =
-        Registry::new().with(Tls::new()).authorise(|access| access.peer.identity.as_deref() != Some("dns:till-7"));
+    let keeps_out = Registry::new()
+        .with(Tls::new())
+        .authorise(|access| access.peer.identity.as_deref() != Some("dns:till-7"));
     let server = within(keeps_out.server(uri(port, &listens()).as_str())).await.unwrap();
     let _receiver = server.receiver().await.unwrap();
     let client = Registry::new().with(Tls::new());
     let sender = within(client.sender(uri(port, &dials()).as_str())).await;
     let error = match sender {
-        Ok(sender) => within(sender.send(Datagram::new("12 apples"))).await.unwrap_err().error().clone(),
+        Ok(sender) => {
+            within(sender.send(Datagram::new("12 apples"))).await.unwrap_err().error().clone()
+        }
         Err(error) => error,
     };
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
@@ -77,8 +80,21 @@ async fn openssl_brings_a_peer_of_connect() {
     let folder = shared();
     let path = |name: &str| folder.path(name).display().to_string();
     let mut openssl = tokio::process::Command::new("openssl")
-        .args(["s_client", "-quiet", "-verify_return_error", "-connect", &format!("localhost:{port}")])
-        .args(["-CAfile", &path("ca.pem"), "-cert", &path("client.pem"), "-key", &path("client.key")])
+        .args([
+            "s_client",
+            "-quiet",
+            "-verify_return_error",
+            "-connect",
+            &format!("localhost:{port}"),
+        ])
+        .args([
+            "-CAfile",
+            &path("ca.pem"),
+            "-cert",
+            &path("client.pem"),
+            "-key",
+            &path("client.key"),
+        ])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
@@ -96,4 +112,52 @@ async fn openssl_brings_a_peer_of_connect() {
     let mut rest = Vec::new();
     within(openssl.stdout.take().unwrap().read_to_end(&mut rest)).await.unwrap();
     assert!(rest.is_empty());
+}
+
+/// On the plain wire nobody sends again, so a receiver must know an end from a cut.
+#[tokio::test]
+async fn an_end_without_close_notify_is_no_end() {
+    let (port, registry) = (free_port(), Registry::new().with(Tls::new()));
+    let plain = format!("tls://localhost:{port}?wire=connect&{}", listens());
+    let server = within(registry.server(plain.as_str())).await.unwrap();
+    for closes_well in [true, false] {
+        let mut socket = raw_client(port).await;
+        socket.write_all(b"\0\0\0\x0f\0\x01\xff\xffHello world").await.unwrap();
+        socket.flush().await.unwrap();
+        let peer = within(server.accept()).await.unwrap().unwrap();
+        let mut receiver = peer.receiver().await.unwrap();
+        within(receiver.next()).await.unwrap().unwrap().ack().unwrap();
+        match closes_well {
+            true => socket.shutdown().await.unwrap(),
+            // The socket closes under it.
+            false => socket.get_mut().0.shutdown().await.unwrap(),
+        }
+        let end = within(receiver.next()).await;
+        assert_eq!(matches!(end, Ok(None)), closes_well, "{end:?}");
+        assert!(closes_well || end.unwrap_err().is_retryable());
+    }
+}
+
+/// Bare rustls, with our certificate and without our code.
+async fn raw_client(port: u16) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+
+    let folder = shared();
+    let certificate = |name: &str| CertificateDer::from_pem_file(folder.path(name)).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate("ca.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.path("client.key")).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(seam_certificates::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate("client.pem")], key)
+        .unwrap();
+    let socket = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(std::sync::Arc::new(config))
+        .connect(name, socket)
+        .await
+        .unwrap()
 }

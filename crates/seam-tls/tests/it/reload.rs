@@ -15,7 +15,11 @@ async fn within<F: Future>(future: F) -> F::Output {
 }
 
 /// Sends one datagram over a new connection.
-async fn serves(registry: &Registry, uri: &str, server: &Connection) -> Result<(), seam_core::Error> {
+async fn serves(
+    registry: &Registry,
+    uri: &str,
+    server: &Connection,
+) -> Result<(), seam_core::Error> {
     let client = within(registry.client(uri)).await?;
     let (sender, mut receiver) = (client.sender().await?, server.receiver().await?);
     let send = sender.send(Datagram::new("12 apples"));
@@ -80,8 +84,7 @@ async fn a_client_shows_its_new_certificate_at_its_next_dialling() {
     client_now("till-1");
     let (port, registry) = (free_port(), Registry::new().with(Tls::new()));
     let ca = folder.path("ca.pem").display().to_string();
-    let listens =
-        format!("tls://localhost:{port}/orders?{}&client_ca={ca}", folder.own("server"));
+    let listens = format!("tls://localhost:{port}/orders?{}&client_ca={ca}", folder.own("server"));
     let dials = format!("tls://localhost:{port}/orders?{}&ca={ca}", folder.own("client"));
     let server = within(registry.server(listens.as_str())).await.unwrap();
     let identity = async || {
