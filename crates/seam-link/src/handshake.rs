@@ -265,13 +265,6 @@ impl<'a> Greeting<'a> {
                 Ok(Header { version: 1, kind: 0, channel: 0, body: 0 })
             }
             Ok(None) => Err(self.protocol("it closed within its first frame")),
-            // Records of TLS: an alert, a client's greeting.
-            Err(_) if self.buffer.starts_with(&[21, 3]) => {
-                Err(self.protocol("the listener speaks TLS; write `tls://`"))
-            }
-            Err(_) if self.buffer.starts_with(&[22, 3]) => Err(self.protocol(
-                "a client came that speaks TLS; it has to write the scheme that is listened for",
-            )),
             Err(error) => Err(self.refuse(&error).await),
         }
     }
