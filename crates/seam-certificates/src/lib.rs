@@ -20,6 +20,7 @@
 //! ```
 
 mod certificate;
+mod dialling;
 mod files;
 #[cfg(feature = "issue")]
 pub mod issue;
@@ -30,10 +31,18 @@ mod settings;
 use std::sync::Arc;
 
 pub use certificate::{Certificate, read_file};
-pub use reasons::{End, last_words, refused};
+pub use dialling::{Dialling, Protocols, kept};
+pub use reasons::{End, last_words, of_alert, refused};
 pub use reload::Reloaded;
 use rustls::crypto::CryptoProvider;
-pub use settings::{PARAMETERS, Settings};
+pub use settings::{LOWEST_VERSION, PARAMETERS, Settings};
+
+/// The label under which both ends derive what nobody else knows of their connection (RFC 8446, 7.5), as `docs/wire.md` has
+/// it: 32 bytes, without context.
+pub const EXPORTER: &[u8] = b"EXPORTER-seam";
+
+/// The name of a session in ALPN (RFC 7301).
+pub const SESSION: &[u8] = b"seam/2";
 
 /// What does the cryptography, for every handshake of this workspace; never installed for the process, which is the
 /// program's to decide.

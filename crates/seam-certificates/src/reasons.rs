@@ -36,11 +36,10 @@ pub fn refused(endpoint: &str, end: End, error: &rustls::Error) -> Error {
         rustls::Error::NoCertificatesPresented => {
             denied("the client showed no certificate; it needs `cert=` and `key=`".to_owned())
         }
-        rustls::Error::AlertReceived(alert) => match (unwanted(*alert), alert) {
-            (Some(why), _) => denied(format!("the {} refused: {why}", end.other())),
-            (None, Alert::NoApplicationProtocol) => protocol(OTHER_PROTOCOL),
-            (None, Alert::ProtocolVersion | Alert::HandshakeFailure) => protocol(NO_VERSION),
-            (None, _) => Error::disconnected(endpoint, error.clone()),
+        rustls::Error::AlertReceived(alert) => match unwanted(*alert) {
+            Some(why) => denied(format!("the {} refused: {why}", end.other())),
+            None => alerted(endpoint, *alert)
+                .unwrap_or_else(|| Error::disconnected(endpoint, error.clone())),
         },
         rustls::Error::NoApplicationProtocol => protocol(OTHER_PROTOCOL),
         rustls::Error::PeerIncompatible(_) => protocol(NO_VERSION),
@@ -52,6 +51,55 @@ pub fn refused(endpoint: &str, end: End, error: &rustls::Error) -> Error {
         }),
         other => Error::disconnected(endpoint, other.clone()),
     }
+}
+
+/// What an alert of either end means where it is about no certificate, but about what is spoken.
+fn alerted(endpoint: &str, alert: Alert) -> Option<Error> {
+    let reason = match alert {
+        Alert::NoApplicationProtocol => OTHER_PROTOCOL,
+        Alert::ProtocolVersion | Alert::HandshakeFailure => NO_VERSION,
+        _ => return None,
+    };
+    Some(Error::Protocol { endpoint: endpoint.to_owned(), reason: reason.to_owned() })
+}
+
+/// What a failed handshake means at this end where only an alert is known of it, its number and who sent it, with `said` in
+/// the words of rustls where that was us; `None` where it is no refusal.
+#[must_use]
+pub fn of_alert(endpoint: &str, end: End, alert: u8, said: Option<&str>) -> Option<Error> {
+    let alert = Alert::from(alert);
+    let Some(said) = said else {
+        let received = rustls::Error::AlertReceived(alert);
+        return unwanted(alert)
+            .map(|_| refused(endpoint, end, &received))
+            .or_else(|| alerted(endpoint, alert));
+    };
+    let flaw = match alert {
+        Alert::CertificateRequired => {
+            return Some(refused(endpoint, end, &rustls::Error::NoCertificatesPresented));
+        }
+        Alert::UnknownCA if said.contains("UnknownRevocationStatus") => {
+            Flaw::UnknownRevocationStatus
+        }
+        Alert::UnknownCA if said.contains("revocation list") || said.contains("RevocationList") => {
+            Flaw::ExpiredRevocationList
+        }
+        Alert::UnknownCA => Flaw::UnknownIssuer,
+        Alert::CertificateExpired
+            if said.contains("not valid yet") || said.contains("NotValidYet") =>
+        {
+            Flaw::NotValidYet
+        }
+        Alert::CertificateExpired => Flaw::Expired,
+        Alert::CertificateRevoked => Flaw::Revoked,
+        Alert::UnsupportedCertificate => Flaw::InvalidPurpose,
+        Alert::BadCertificate if said.contains("for name") || said.contains("NotValidForName") => {
+            Flaw::NotValidForName
+        }
+        Alert::BadCertificate => Flaw::BadEncoding,
+        other => return alerted(endpoint, other),
+    };
+    Some(refused(endpoint, end, &rustls::Error::InvalidCertificate(flaw)))
 }
 
 /// What an end that had let us in at first said when it closed, where it said that we are not wanted: with TLS 1.3 whoever

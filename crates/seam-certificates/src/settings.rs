@@ -15,7 +15,7 @@ use seam_core::{Endpoint, Error, Kind, Parameter, Result, parameters};
 use crate::files;
 
 /// The parameters of certificates, for the [`Scheme`](seam_core::Scheme) of a transport.
-pub const PARAMETERS: [Parameter; 7] = [
+pub const PARAMETERS: [Parameter; 6] = [
     parameters::CA,
     parameters::CLIENT_CA,
     parameters::CERT,
@@ -23,10 +23,12 @@ pub const PARAMETERS: [Parameter; 7] = [
     parameters::SERVER_NAME,
     Parameter::new("crl", Kind::Path)
         .with_about("PEM file of revocation lists, one of each authority; who is on none of them or on one that has expired is refused"),
-    Parameter::new("tls", Kind::Choice(&["1.2", "1.3"]))
-        .with_default("1.3")
-        .with_about("the lowest version of TLS that is spoken"),
 ];
+
+/// `tls`: the lowest version of TLS, where there is a choice.
+pub const LOWEST_VERSION: Parameter = Parameter::new("tls", Kind::Choice(&["1.2", "1.3"]))
+    .with_default("1.3")
+    .with_about("the lowest version of TLS that is spoken");
 
 /// What the parameters of an endpoint say of certificates. Its files are read when a configuration is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,15 +68,22 @@ impl Settings {
             own,
             crl: path("crl"),
             server_name: endpoint.text("server_name").map(str::to_owned),
-            lowest: match endpoint.text("tls") {
-                Some("1.2") => Lowest::Two,
-                _ => Lowest::Three,
-            },
+            lowest: Lowest::Three,
         };
         if let Some(name) = &settings.server_name {
             settings.name_of(name)?;
         }
         Ok(settings)
+    }
+
+    /// With [`LOWEST_VERSION`] as well, of an endpoint whose scheme takes it.
+    #[must_use]
+    pub fn with_lowest_version(mut self, endpoint: &Endpoint) -> Self {
+        self.lowest = match endpoint.text(LOWEST_VERSION.name) {
+            Some("1.2") => Lowest::Two,
+            _ => Lowest::Three,
+        };
+        self
     }
 
     /// Whether a listener lets nobody in but clients with a certificate.

@@ -54,6 +54,10 @@ pub trait Carrier: fmt::Debug + Send + Sync + 'static {
     /// `endpoint`. Any other asks for `?token_file=`, or for the word `insecure`.
     fn is_sheltered(&self, endpoint: &Endpoint) -> bool;
 
+    /// Ready once nothing is under way of what links have left behind: bytes that still get through, good-byes. Waited for
+    /// when an endpoint drains. By default there is nothing.
+    async fn finish(&self) {}
+
     /// The parameter by which a listener of this carrier has peers prove who they are, for whoever forgot it; as
     /// `client_ca=`. By default there is none.
     fn proof(&self) -> Option<&'static str> {

@@ -88,12 +88,12 @@ impl Links {
         }
         let hub = Hub::new(shared, None);
         acceptor.serve(&hub)?;
-        Ok(LinkConnection::new(hub, Some(acceptor)))
+        Ok(LinkConnection::new(hub, Some(acceptor), self.carrier.clone()))
     }
 
     async fn dial(&self, shared: Arc<Shared>) -> Result<Arc<LinkConnection>> {
         let hub = Hub::new(shared.clone(), None);
-        let connection = LinkConnection::new(hub.clone(), None);
+        let connection = LinkConnection::new(hub.clone(), None, self.carrier.clone());
         let mut places = Vec::new();
         for place in 0..self.carrier.places(&shared.endpoint) {
             let (progress, watched) = watch::channel(Progress::Trying(None));

@@ -1,5 +1,6 @@
 //! The parameters of `tls://`.
 
+use seam_certificates::{Protocols, SESSION};
 use seam_core::{Endpoint, Error, Parameter, Result, Scheme, Shape, parameters};
 use seam_link::tcp;
 
@@ -10,10 +11,10 @@ pub(crate) static SCHEMES: [Scheme; 1] = [Scheme::new("tls", Shape::Hosts, &PARA
 
 static PARAMETERS: [Parameter; 29] = seam_link::parameters_with(MORE);
 
-const MORE: [Parameter; 10] = parameters::join(tcp::PARAMETERS, seam_certificates::PARAMETERS);
+const MORE: [Parameter; 10] = parameters::join(tcp::PARAMETERS, TLS);
 
-/// What both ends must say that they speak (RFC 7301), where it is a session.
-pub(crate) const SESSION: &[u8] = b"seam/2";
+const TLS: [Parameter; 7] =
+    parameters::join(seam_certificates::PARAMETERS, [seam_certificates::LOWEST_VERSION]);
 
 /// What is said and wanted of the protocol spoken inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +36,7 @@ impl Speaks {
         }
     }
 
-    pub(crate) fn protocols(self) -> &'static [&'static [u8]] {
+    pub(crate) fn protocols(self) -> Protocols {
         match self {
             Self::Session | Self::Any => &[SESSION],
             Self::Connect => &[],

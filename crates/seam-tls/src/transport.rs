@@ -1,15 +1,14 @@
 //! TLS over TCP as a carrier of links.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, CommonState, ServerConfig};
-use seam_certificates::{Certificate, End, Reloaded, Settings, refused};
+use seam_certificates::{Certificate, Dialling, EXPORTER, End, Reloaded, Settings, kept, refused};
 use seam_core::driver::{self, OpenContext, Transport};
 use seam_core::{Capabilities, Endpoint, Error, Event, Host, Result, Scheme, Side};
 use seam_link::tcp::{self, Options};
@@ -47,7 +46,8 @@ impl Tls {
     /// first is for whoever dials, the second for whoever listens; ALPN is set to what the endpoint speaks.
     #[must_use]
     pub fn with_configs(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Self {
-        Self(Links::new(&SCHEMES, Sockets { given: Some((client, server)), ..Sockets::default() }))
+        let (dialling, given) = (Dialling::with_config(client), Some(server));
+        Self(Links::new(&SCHEMES, Sockets { dialling, given }))
     }
 }
 
@@ -79,70 +79,34 @@ impl Transport for Tls {
 /// What dials and listens.
 #[derive(Default)]
 struct Sockets {
-    given: Option<(Arc<ClientConfig>, Arc<ServerConfig>)>,
-    /// What was read for dialling.
-    clients: Mutex<Clients>,
-}
-
-type Clients = HashMap<(Settings, Speaks), Arc<Reloaded<ClientConfig>>>;
-
-/// How many sets of files are remembered; a program has a few.
-const REMEMBERED: usize = 64;
-
-impl Sockets {
-    /// What to show and trust when dialling, and what happened when that was read.
-    fn client(
-        &self,
-        settings: Settings,
-        speaks: Speaks,
-    ) -> Result<(Arc<ClientConfig>, Option<Event>)> {
-        if let Some((client, _)) = &self.given {
-            let mut client = ClientConfig::clone(client);
-            client.alpn_protocols = names(speaks);
-            return Ok((Arc::new(client), None));
-        }
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (settings, speaks);
-        if let Some(known) = clients.get(&key) {
-            return Ok(match known.look() {
-                Ok(config) => (config, None),
-                Err(error) => (known.current(), Some(kept(&error))),
-            });
-        }
-        let settings = key.0.clone();
-        let made = Reloaded::new(settings.files(), move || settings.client(speaks.protocols()))?;
-        let config = made.current();
-        if clients.len() >= REMEMBERED {
-            clients.clear();
-        }
-        clients.insert(key, Arc::new(made));
-        Ok((config, None))
-    }
+    dialling: Dialling,
+    given: Option<Arc<ServerConfig>>,
 }
 
 #[async_trait]
 impl Carrier for Sockets {
     fn check(&self, endpoint: &Endpoint) -> Result<()> {
-        let settings = Settings::new(endpoint)?;
+        let settings = settings(endpoint)?;
         endpoint.hosts().iter().try_for_each(|host| settings.name_of(&host.name).map(drop))
     }
 
     async fn dial(&self, endpoint: &Endpoint, place: usize) -> Result<Link> {
-        let settings = Settings::new(endpoint)?;
+        let settings = settings(endpoint)?;
         let name = settings.name_of(&tcp::host(endpoint, place)?.name)?;
         let speaks = Speaks::new(endpoint);
-        let (config, news) = self.client(settings, speaks)?;
+        let (config, news) = self.dialling.config(settings, speaks.protocols())?;
         let (stream, address) = tcp::dial(endpoint, place).await?;
         let shaking = Shaking { endpoint: endpoint.to_string().into(), address, speaks };
         Ok(shaking.dial(stream, config, name).await?.with_news(news))
     }
 
     async fn listen(&self, endpoint: &Endpoint) -> Result<Box<dyn Listener>> {
-        let (settings, speaks) = (Settings::new(endpoint)?, Speaks::new(endpoint));
+        let (settings, speaks) = (settings(endpoint)?, Speaks::new(endpoint));
         let config = match &self.given {
-            Some((_, server)) => {
+            Some(server) => {
                 let mut server = ServerConfig::clone(server);
-                server.alpn_protocols = names(speaks);
+                let names = speaks.protocols().iter().map(|protocol| protocol.to_vec());
+                server.alpn_protocols = names.collect();
                 Reloaded::new(Vec::new(), move || Ok(server.clone()))?
             }
             None => Reloaded::new(settings.files(), move || settings.server(speaks.protocols()))?,
@@ -163,12 +127,12 @@ impl Carrier for Sockets {
     /// Endpoints that show or trust something else are no neighbours at one socket.
     fn listener_name(&self, endpoint: &Endpoint) -> String {
         let host = endpoint.hosts().first().map(Host::to_string).unwrap_or_default();
-        let settings = Settings::new(endpoint);
+        let settings = settings(endpoint);
         format!("{host} {settings:?} {:?}", Speaks::new(endpoint))
     }
 
     fn is_sheltered(&self, endpoint: &Endpoint) -> bool {
-        let proof = Settings::new(endpoint).is_ok_and(|settings| settings.wants_clients_proof());
+        let proof = settings(endpoint).is_ok_and(|settings| settings.wants_clients_proof());
         proof || tcp::is_loopback(endpoint)
     }
 
@@ -290,27 +254,23 @@ async fn say_goodbye(mut stream: TcpStream) -> io::Result<()> {
 /// More than a handshake has.
 const MOST_LAST_BYTES: u64 = 256 << 10;
 
-/// What both ends know of this connection and nobody else (RFC 8446, 7.5), as docs/wire.md names it.
+/// What both ends know of this connection and nobody else.
 fn exporter(stream: &TlsStream<TcpStream>) -> Result<[u8; 32], rustls::Error> {
     match stream {
         TlsStream::Client(client) => {
-            client.get_ref().1.export_keying_material([0; 32], b"EXPORTER-seam", None)
+            client.get_ref().1.export_keying_material([0; 32], EXPORTER, None)
         }
         TlsStream::Server(server) => {
-            server.get_ref().1.export_keying_material([0; 32], b"EXPORTER-seam", None)
+            server.get_ref().1.export_keying_material([0; 32], EXPORTER, None)
         }
     }
+}
+
+fn settings(endpoint: &Endpoint) -> Result<Settings> {
+    Ok(Settings::new(endpoint)?.with_lowest_version(endpoint))
 }
 
 /// Who the other end has proved to be.
 fn peer(state: &CommonState) -> Option<Certificate> {
     Certificate::read(state.peer_certificates()?.first()?)
-}
-
-fn names(speaks: Speaks) -> Vec<Vec<u8>> {
-    speaks.protocols().iter().map(|protocol| protocol.to_vec()).collect()
-}
-
-fn kept(error: &Error) -> Event {
-    Event::ReloadFailed { reason: format!("{error}; what was read before is used on") }
 }

@@ -1,0 +1,202 @@
+//! A socket that listens: connections that shake hands, and the streams that they open.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connecting, Endpoint as Socket, Incoming};
+use rustls::ServerConfig;
+use seam_certificates::{End, Reloaded, kept};
+use seam_core::{Error, Event, Result};
+use seam_link::{Arrival, Listener};
+use tokio::sync::Mutex;
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::config::Options;
+use crate::dialled::{GOOD_BYE, Shared};
+use crate::failure;
+use crate::stream::Lane;
+
+/// A socket that listens.
+pub(crate) struct Listening {
+    socket: Socket,
+    endpoint: Arc<str>,
+    config: Arc<Reloaded<ServerConfig>>,
+    options: Options,
+    closing: TaskTracker,
+    /// Handshakes under way, and connections whose next stream is waited for.
+    waits: Mutex<FuturesUnordered<BoxFuture<'static, Turn>>>,
+    /// When to look at the files, however many connections come between.
+    looks: Mutex<Interval>,
+}
+
+/// What one of them came to.
+enum Turn {
+    /// A handshake ended.
+    Shaken(SocketAddr, Result<Arc<Shared>>),
+    /// A connection has a stream more.
+    Stream(Arc<Shared>, Lane),
+    /// A connection has ended.
+    Ended,
+}
+
+/// How long a handshake may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Handshakes under way from which on an address must show that it is real, and from which on nobody is let in.
+const MANY: usize = 64;
+const TOO_MANY: usize = 1024;
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Listening {
+    pub(crate) fn new(
+        address: SocketAddr,
+        endpoint: Arc<str>,
+        config: Reloaded<ServerConfig>,
+        options: Options,
+        closing: TaskTracker,
+    ) -> Result<std::io::Result<Self>> {
+        let server = as_quinn(&config.current(), &options)?;
+        Ok(Socket::server(server, address).map(|socket| {
+            let mut looks = interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            Self {
+                socket,
+                endpoint,
+                config: Arc::new(config),
+                options,
+                closing,
+                waits: Mutex::default(),
+                looks: looks.into(),
+            }
+        }))
+    }
+
+    /// Begins a handshake, where there is room for one.
+    fn arrive(&self, incoming: Incoming, waits: &FuturesUnordered<BoxFuture<'static, Turn>>) {
+        let shaking = self.socket.open_connections();
+        if waits.len() >= TOO_MANY && shaking >= TOO_MANY {
+            incoming.refuse();
+            return;
+        }
+        if waits.len() >= MANY && !incoming.remote_address_validated() && incoming.may_retry() {
+            // It may come again with the proof that its address is real.
+            drop(incoming.retry());
+            return;
+        }
+        let address = incoming.remote_address();
+        match incoming.accept() {
+            Ok(connecting) => {
+                let shaking = shake(connecting, self.endpoint.clone(), self.closing.clone());
+                waits.push(shaking.map(move |shaken| Turn::Shaken(address, shaken)).boxed());
+            }
+            Err(error) => {
+                let error = failure::error(&self.endpoint, End::Listener, &error);
+                waits.push(std::future::ready(Turn::Shaken(address, Err(error))).boxed());
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Listener for Listening {
+    async fn accept(&self) -> Result<Arrival> {
+        // A call that is dropped leaves everything in its place.
+        let mut waits = self.waits.lock().await;
+        loop {
+            let turn = tokio::select! {
+                incoming = self.socket.accept() => match incoming {
+                    Some(incoming) => {
+                        self.arrive(incoming, &waits);
+                        continue;
+                    }
+                    None => return Err(Error::disconnected(&*self.endpoint, "the socket was closed")),
+                },
+                Some(turn) = waits.next() => turn,
+            };
+            match turn {
+                Turn::Shaken(_, Ok(shared)) => waits.push(next(shared).boxed()),
+                Turn::Shaken(address, Err(error)) => {
+                    let address = address.to_string();
+                    return Ok(Arrival { address, link: std::future::ready(Err(error)).boxed() });
+                }
+                Turn::Stream(shared, lane) => {
+                    let link = shared.link(lane);
+                    waits.push(next(shared).boxed());
+                    return Ok(Arrival::ready(link?));
+                }
+                Turn::Ended => {}
+            }
+        }
+    }
+
+    async fn news(&self) -> Event {
+        loop {
+            self.looks.lock().await.tick().await;
+            // At once, so that nothing is lost with a call that is dropped; the files are small.
+            let before = self.config.current();
+            let looked = self.config.look().and_then(|config| {
+                if !Arc::ptr_eq(&before, &config) {
+                    self.socket.set_server_config(Some(as_quinn(&config, &self.options)?));
+                }
+                Ok(())
+            });
+            if let Err(error) = looked {
+                return kept(&error);
+            }
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // Its connections go with whoever has streams of them; then the socket is free.
+        let socket = self.socket.clone();
+        self.closing.spawn(async move { drop(timeout(GOOD_BYE, socket.wait_idle()).await) });
+    }
+}
+
+fn as_quinn(config: &Arc<ServerConfig>, options: &Options) -> Result<quinn::ServerConfig> {
+    let crypto = QuicServerConfig::try_from(config.clone());
+    let crypto = crypto
+        .map_err(|error| Error::invalid_endpoint(format!("this build has no QUIC: {error}")))?;
+    let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    server
+        .transport_config(options.transport()?)
+        .migration(options.migration)
+        .max_incoming(TOO_MANY);
+    Ok(server)
+}
+
+async fn shake(
+    connecting: Connecting,
+    endpoint: Arc<str>,
+    closing: TaskTracker,
+) -> Result<Arc<Shared>> {
+    let connection = match timeout(PATIENCE, connecting).await {
+        Ok(connection) => connection,
+        Err(_) => return Err(Error::disconnected(&*endpoint, "the handshake took too long")),
+    };
+    let connection =
+        connection.map_err(|error| failure::error(&endpoint, End::Listener, &error))?;
+    Ok(Shared::new(connection, endpoint, End::Listener, None, closing))
+}
+
+/// Waits for the next stream that the other end opens. Does not keep the connection: its streams do.
+async fn next(shared: Arc<Shared>) -> Turn {
+    match shared.connection.accept_bi().await {
+        Ok((send, receive)) => {
+            let lane = Lane::new(send, receive, shared.clone());
+            Turn::Stream(shared, lane)
+        }
+        Err(_) => Turn::Ended,
+    }
+}
