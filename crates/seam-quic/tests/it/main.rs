@@ -7,3 +7,4 @@
 
 mod certs;
 mod conformance;
+mod peers;
