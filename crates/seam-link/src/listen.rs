@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::carrier::{Arrival, Listener};
-use crate::config::{Config, Wire};
+use crate::config::Wire;
 use crate::handshake::{Established, First, Greeting, PATIENCE};
 use crate::hub::{Hub, WeakHub};
 use crate::lock;
@@ -35,17 +35,13 @@ pub(crate) struct Acceptor {
 const REST: Duration = Duration::from_millis(100);
 
 impl Acceptor {
-    /// Serves what `listener` accepts, until the last endpoint is gone.
-    pub(crate) fn start(
-        listener: Box<dyn Listener>,
-        name: String,
-        clock: Arc<dyn Clock>,
-        config: &Config,
-    ) -> Arc<Self> {
+    /// Serves what `listener` accepts, `hub` first of all, until the last endpoint is gone.
+    pub(crate) fn start(listener: Box<dyn Listener>, name: String, hub: &Arc<Hub>) -> Arc<Self> {
+        let (clock, config) = (hub.shared.clock().clone(), &hub.shared.config);
         let acceptor = Arc::new(Self {
             name,
             clock,
-            hubs: Mutex::default(),
+            hubs: Mutex::new(vec![Arc::downgrade(hub)]),
             strangers: Mutex::default(),
             arrivals: AtomicU64::new(0),
             most_strangers: (config.connections / 4).max(1),
@@ -82,9 +78,12 @@ impl Acceptor {
         acceptor
     }
 
-    /// Adds an endpoint.
-    pub(crate) fn serve(&self, hub: &Arc<Hub>) -> Result<()> {
+    /// Adds an endpoint; not where the last one has just gone, and the socket with it.
+    pub(crate) fn serve(&self, hub: &Arc<Hub>) -> Result<bool> {
         let mut hubs = lock(&self.hubs);
+        if self.has_ended() {
+            return Ok(false);
+        }
         hubs.retain(|hub| hub.strong_count() > 0);
         let (address, plain) = served(hub);
         let taken = hubs.iter().filter_map(WeakHub::upgrade).filter(|hub| hub.is_open());
@@ -100,7 +99,7 @@ impl Acceptor {
             return Err(Error::invalid_endpoint(reason));
         }
         hubs.push(Arc::downgrade(hub));
-        Ok(())
+        Ok(true)
     }
 
     /// Takes an endpoint away; with the last one the socket goes.

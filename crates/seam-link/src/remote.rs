@@ -9,9 +9,10 @@ mod frames;
 mod io;
 mod time;
 
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, TryLockError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -143,9 +144,14 @@ impl Remote {
         })
     }
 
+    /// The state, for a moment: whoever wants a turn meanwhile finds it taken, and leaves the turn to whoever drives.
+    fn state(&self) -> Held<'_> {
+        Held { state: Some(lock(&self.state)), remote: self }
+    }
+
     /// Goes on over this connection; one that stands is closed.
     pub(crate) fn attach(self: &Arc<Self>, established: Established, permit: Option<Permit>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state();
         if state.gone.is_some() {
             return;
         }
@@ -181,7 +187,7 @@ impl Remote {
         loop {
             let notified = self.ended.notified();
             {
-                let state = lock(&self.state);
+                let state = self.state();
                 if let Some(error) = state.terminal.as_ref().or(state.gone.as_ref()) {
                     return Some(error.clone());
                 }
@@ -192,16 +198,16 @@ impl Remote {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        lock(&self.state).gone.is_some()
+        self.state().gone.is_some()
     }
 
     pub(crate) fn peer(&self) -> Option<Arc<Peer>> {
-        lock(&self.state).peer.clone()
+        self.state().peer.clone()
     }
 
     /// From now on it is alone: what it sends goes to these ends, and what they hold goes to it.
     pub(crate) fn move_to(&self, ends: Ends) {
-        let mut state = lock(&self.state);
+        let mut state = self.state();
         let state = &mut *state;
         state.ends = ends;
         if state.plain.is_some() {
@@ -227,13 +233,13 @@ impl Remote {
 
     /// Its receivers have come or gone.
     pub(crate) fn attend(&self) {
-        lock(&self.state).attend();
+        self.state().attend();
         self.alarm.call_driver();
     }
 
     /// A channel for replies to a caller of this peer.
     pub(crate) fn open_channel(&self, channel: u8, distributor: Arc<Distributor>, port: Arc<Port>) {
-        let mut state = lock(&self.state);
+        let mut state = self.state();
         let shared = self.shared.clone();
         let mut outbound = Outbound::of_replies(channel, distributor, port, shared);
         if state.gone.is_some() {
@@ -250,7 +256,7 @@ impl Remote {
 
     /// Whether the peer has said that nobody waits on this channel.
     pub(crate) fn is_refused(&self, channel: u8) -> bool {
-        let state = lock(&self.state);
+        let state = self.state();
         state.gone.is_some()
             || state.outbound.iter().any(|outbound| outbound.channel == channel && outbound.refused)
     }
@@ -363,7 +369,7 @@ impl Remote {
 
     /// Says farewell and ends it. What was not told is told first, as far as the socket takes it at once.
     pub(crate) fn end(&self, error: Error) {
-        let mut state = lock(&self.state);
+        let mut state = self.state();
         self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
         self.turns(&mut state);
         let speaks = state.plain.is_none();
@@ -386,6 +392,36 @@ impl Remote {
         drop(state);
         self.ended.notify_waiters();
         self.alarm.call_driver();
+    }
+}
+
+/// The state of a peer in the hands of somebody who takes no turns.
+struct Held<'a> {
+    /// Until it is dropped.
+    state: Option<MutexGuard<'a, State>>,
+    remote: &'a Remote,
+}
+
+impl Deref for Held<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.state.as_ref().expect("only a drop takes it")
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.state.as_mut().expect("only a drop takes it")
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.state = None;
+        if self.remote.wanted.load(Ordering::SeqCst) != 0 {
+            self.remote.alarm.call_driver();
+        }
     }
 }
 
@@ -536,8 +572,8 @@ impl State {
                 break;
             }
         }
-        if let Some(refused) = io.refused.take_if(|_| plain.is_mute()) {
-            // Nothing more comes from there, so nothing else would tell.
+        if let Some(refused) = io.refused.take_if(|_| plain.is_mute() || !plain.wants_more()) {
+            // Nothing is read from there, so nothing else would tell.
             return Err(Trouble::Io(refused));
         }
         if plain.is_mute() && io.out.pending() == 0 && plain.is_settled() {

@@ -69,25 +69,23 @@ impl Links {
         let name = self.carrier.listener_name(&shared.endpoint);
         let mut acceptors = self.acceptors.lock().await;
         let known = acceptors.get(&name).and_then(|(acceptor, _)| acceptor.upgrade());
-        let acceptor = match known.filter(|acceptor| !acceptor.has_ended()) {
-            Some(acceptor) => acceptor,
-            None => {
+        if shared.config.insecure {
+            tracing::warn!(endpoint = %shared.endpoint, "listening for anybody: `insecure`");
+        }
+        let hub = Hub::new(shared.clone(), None);
+        let acceptor = match known {
+            Some(acceptor) if acceptor.serve(&hub)? => acceptor,
+            _ => {
                 if let Some((_, ending)) = acceptors.remove(&name) {
                     ending.wait().await;
                 }
                 acceptors.retain(|_, (acceptor, _)| acceptor.strong_count() > 0);
                 let listener = self.carrier.listen(&shared.endpoint).await?;
-                let clock = shared.clock().clone();
-                let acceptor = Acceptor::start(listener, name.clone(), clock, &shared.config);
+                let acceptor = Acceptor::start(listener, name.clone(), &hub);
                 acceptors.insert(name, (Arc::downgrade(&acceptor), acceptor.tasks()));
                 acceptor
             }
         };
-        if shared.config.insecure {
-            tracing::warn!(endpoint = %shared.endpoint, "listening for anybody: `insecure`");
-        }
-        let hub = Hub::new(shared, None);
-        acceptor.serve(&hub)?;
         Ok(LinkConnection::new(hub, Some(acceptor), self.carrier.clone()))
     }
 

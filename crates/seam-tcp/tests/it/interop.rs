@@ -303,3 +303,32 @@ async fn a_slow_receiver_of_ours_gets_everything() {
     }
     within(sending).await.unwrap();
 }
+
+/// Whoever only sends reads nothing, and learns by writing that nobody is there any more.
+#[tokio::test]
+async fn a_sender_without_receivers_comes_back_when_its_peer_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = uri(listener.local_addr().unwrap().port());
+    let registry = registry();
+    let (client, accepted) = tokio::join!(registry.client(&*uri), listener.accept());
+    let sender = client.unwrap().sender().await.unwrap();
+    drop(accepted.unwrap());
+    // What the operating system takes before it knows is lost: this wire has no receipts.
+    let sending = async {
+        loop {
+            sender.send(Datagram::new("12 apples")).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let (mut socket, _) = within(async {
+        tokio::select! {
+            again = listener.accept() => again.unwrap(),
+            () = sending => unreachable!("it never ends"),
+        }
+    })
+    .await;
+    within(sender.send(Datagram::new("7 pears"))).await.unwrap();
+    let mut head = [0; 8];
+    within(socket.read_exact(&mut head)).await.unwrap();
+    assert_eq!(head[4..6], [0, 1], "a datagram of version 1");
+}
