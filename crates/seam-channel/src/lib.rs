@@ -43,6 +43,7 @@
 //! | `unix` | `unix://`, sessions over Unix domain sockets | yes |
 //! | `kafka` | `kafka://` | no |
 //! | `kafka-tls` | `kafka+tls://`, and SASL SCRAM | no |
+//! | `quic` | `quic://`, the same over QUIC | no |
 //! | `rabbitmq` | `rabbitmq://`, `amqp://`, and over TLS `rabbitmq+tls://`, `amqps://` | no |
 //! | `sqs` | `sqs://`, and at a host of its own `sqs+http://`, `sqs+https://` | no |
 
@@ -50,6 +51,8 @@ pub use seam_core::*;
 #[cfg(feature = "kafka")]
 pub use seam_kafka::Kafka;
 pub use seam_layers as layers;
+#[cfg(feature = "quic")]
+pub use seam_quic::Quic;
 #[cfg(feature = "rabbitmq")]
 pub use seam_rabbitmq::RabbitMq;
 #[cfg(feature = "sqs")]
@@ -77,6 +80,8 @@ pub fn registry() -> Registry {
     let registry = registry.with(Tcp::new());
     #[cfg(feature = "tls")]
     let registry = registry.with(Tls::new());
+    #[cfg(feature = "quic")]
+    let registry = registry.with(Quic::new());
     #[cfg(all(unix, feature = "unix"))]
     let registry = registry.with(Unix::new());
     #[cfg(feature = "kafka")]

@@ -22,6 +22,7 @@ const COLUMNS: [Column; 12] = [
     Column { heading: "tcp, connect", form: "tcp://localhost?wire=connect", same: &[] },
     Column { heading: "tcp, any", form: "tcp://localhost/a?wire=any&role=listen", same: &[] },
     Column { heading: "tls", form: "tls://localhost/a", same: &[] },
+    Column { heading: "quic", form: "quic://localhost/a", same: &[] },
     Column { heading: "unix", form: "unix:///s?address=a", same: &[] },
     Column { heading: "kafka", form: "kafka://h/a", same: &["kafka+tls://h/a"] },
     Column {
