@@ -22,6 +22,7 @@ mod ledger_clean;
 mod load;
 mod lossless_pairs;
 mod lying_length;
+mod over;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod own;
 #[cfg(feature = "rabbitmq")]
