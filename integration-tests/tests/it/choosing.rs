@@ -16,7 +16,7 @@ struct Column {
     same: &'static [&'static str],
 }
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 14] = [
     Column { heading: "memory", form: "memory://a", same: &[] },
     Column { heading: "tcp", form: "tcp://localhost/a", same: &[] },
     Column { heading: "tcp, connect", form: "tcp://localhost?wire=connect", same: &[] },
