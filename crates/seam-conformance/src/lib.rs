@@ -77,10 +77,12 @@ mod bench;
 pub mod ledger;
 mod line;
 mod options;
+mod ports;
 mod report;
 mod suite;
 
 pub use ledger::Ledger;
 pub use options::{End, Options, Run, Subject};
+pub use ports::free_port;
 pub use report::{Report, Verdict};
 pub use suite::{assert_holds, behaviours, check, run};

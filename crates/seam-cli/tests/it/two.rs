@@ -1,7 +1,8 @@
 //! Two processes on one address, over TCP.
 
 use std::io::Write;
-use std::sync::atomic::{AtomicU16, Ordering};
+
+use seam_conformance::free_port;
 
 use crate::process::{Running, Said, end_of, run, seam};
 
@@ -14,16 +15,9 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// An address of TCP at a port that is free now, and that the operating system gives to no connection by itself.
+    /// An address of TCP at a port that is free now.
     pub(crate) fn fresh() -> Self {
-        static NEXT: AtomicU16 = AtomicU16::new(0);
-        let from = u16::try_from(std::process::id() % 8_000).unwrap();
-        let uri = loop {
-            let port = 20_000 + (from + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-            if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                break format!("tcp://127.0.0.1:{port}/orders");
-            }
-        };
+        let uri = format!("tcp://127.0.0.1:{}/orders", free_port());
         Self { server: uri.clone(), client: uri }
     }
 }

@@ -1,34 +1,12 @@
 //! The conformance suite over TCP: the session in each role, the plain wire, and a listener for both.
 
 use std::collections::HashMap;
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU16, Ordering};
 
-use seam_conformance::{End, Options, Subject};
+use seam_conformance::{End, Options, Subject, free_port};
 use seam_core::{Registry, Side};
 use seam_tcp::Tcp;
 use tokio::runtime::{Builder, Handle};
-
-/// A port that is free now, and that neither the operating system gives to a connection by itself nor a broker of
-/// `integration-tests/brokers` has, which are all below 700 of a block of 1,000.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let from = u16::try_from(std::process::id() % 3_600).unwrap();
-    loop {
-        let number = from.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 3_600;
-        let port = 20_700 + number / 300 * 1_000 + number % 300;
-        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        // Where there is no IPv6, nobody can have it there.
-        let is_free_v6 = match TcpListener::bind((Ipv6Addr::LOCALHOST, port)) {
-            Ok(_) => true,
-            Err(error) => error.kind() != std::io::ErrorKind::AddrInUse,
-        };
-        if is_free && is_free_v6 {
-            return port;
-        }
-    }
-}
 
 /// Each behaviour gets a runtime of its own.
 fn options() -> Options {

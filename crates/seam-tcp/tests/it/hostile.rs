@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seam_conformance::free_port;
 use seam_core::{Event, Registry, VirtualClock};
 use seam_tcp::Tcp;
 use seam_wire::{
@@ -11,8 +12,6 @@ use seam_wire::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-
-use crate::conformance::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const TOKEN: &[u8] = b"correct horse";

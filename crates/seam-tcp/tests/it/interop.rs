@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use connect::tcp::TcpListener as TheirListener;
 use connect::{ConnectDatagram, Connection as Theirs, SinkExt, StreamExt};
+use seam_conformance::free_port;
 use seam_core::{Batch, Connection, Datagram, Receiver, Registry};
 use seam_tcp::Tcp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-
-use crate::conformance::free_port;
 
 /// Captured from a client that is built on the crate: each datagram and its bytes.
 const HELLO: (u16, &[u8], &[u8]) = (65535, b"Hello world", b"\0\0\0\x0f\0\x01\xff\xffHello world");

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use seam_conformance::free_port;
 use seam_core::{Connection, Datagram, Event, Registry};
 use seam_tcp::Tcp;
 use tokio::time::timeout;
-
-use crate::conformance::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use seam_conformance::free_port;
 use seam_core::{Action, Connection, Datagram, Error, Registry};
 use seam_tcp::Tcp;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-
-use crate::conformance::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
