@@ -146,7 +146,7 @@ impl Remote {
 
     /// The state, for a moment: whoever wants a turn meanwhile finds it taken, and leaves the turn to whoever drives.
     fn state(&self) -> Held<'_> {
-        Held { state: Some(lock(&self.state)), remote: self }
+        Held { state: lock(&self.state), _turns: Turns(self) }
     }
 
     /// Goes on over this connection; one that stands is closed.
@@ -397,30 +397,32 @@ impl Remote {
 
 /// The state of a peer in the hands of somebody who takes no turns.
 struct Held<'a> {
-    /// Until it is dropped.
-    state: Option<MutexGuard<'a, State>>,
-    remote: &'a Remote,
+    state: MutexGuard<'a, State>,
+    /// Behind it: fields are dropped in their order.
+    _turns: Turns<'a>,
 }
 
 impl Deref for Held<'_> {
     type Target = State;
 
     fn deref(&self) -> &State {
-        self.state.as_ref().expect("only a drop takes it")
+        &self.state
     }
 }
 
 impl DerefMut for Held<'_> {
     fn deref_mut(&mut self) -> &mut State {
-        self.state.as_mut().expect("only a drop takes it")
+        &mut self.state
     }
 }
 
-impl Drop for Held<'_> {
+/// Leaves the turns that were wanted meanwhile to whoever drives.
+struct Turns<'a>(&'a Remote);
+
+impl Drop for Turns<'_> {
     fn drop(&mut self) {
-        self.state = None;
-        if self.remote.wanted.load(Ordering::SeqCst) != 0 {
-            self.remote.alarm.call_driver();
+        if self.0.wanted.load(Ordering::SeqCst) != 0 {
+            self.0.alarm.call_driver();
         }
     }
 }

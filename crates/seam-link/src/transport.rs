@@ -69,9 +69,6 @@ impl Links {
         let name = self.carrier.listener_name(&shared.endpoint);
         let mut acceptors = self.acceptors.lock().await;
         let known = acceptors.get(&name).and_then(|(acceptor, _)| acceptor.upgrade());
-        if shared.config.insecure {
-            tracing::warn!(endpoint = %shared.endpoint, "listening for anybody: `insecure`");
-        }
         let hub = Hub::new(shared.clone(), None);
         let acceptor = match known {
             Some(acceptor) if acceptor.serve(&hub)? => acceptor,
@@ -86,6 +83,9 @@ impl Links {
                 acceptor
             }
         };
+        if shared.config.insecure {
+            tracing::warn!(endpoint = %shared.endpoint, "listening for anybody: `insecure`");
+        }
         Ok(LinkConnection::new(hub, Some(acceptor), self.carrier.clone()))
     }
 

@@ -27,6 +27,7 @@ macro_rules! with_common {
             VISIBILITY,
             THROUGHPUT,
             PACK,
+            POLLS,
             parameters::CONFIRM.with_kind(Kind::Choice(&["stored"])).with_default("stored"),
             parameters::CREDIT,
             parameters::CREDIT_BYTES,
@@ -41,8 +42,8 @@ macro_rules! with_common {
     };
 }
 
-static AWS: [Parameter; 15] = with_common!();
-static EMULATOR: [Parameter; 18] =
+static AWS: [Parameter; 16] = with_common!();
+static EMULATOR: [Parameter; 19] =
     with_common!(REGION, parameters::PASSWORD_FILE, parameters::PASSWORD_ENV);
 
 const REGION: Parameter = Parameter::new("region", Kind::Text)
@@ -59,6 +60,10 @@ const THROUGHPUT: Parameter = Parameter::new("throughput", Kind::Choice(&["high"
 const PACK: Parameter = Parameter::new("pack", Kind::Flag)
     .with_side(Side::Client)
     .with_about("small datagrams share a message, which only receivers of this library read");
+
+const POLLS: Parameter = Parameter::new("polls", Kind::Count { min: 1 })
+    .with_default("10")
+    .with_about("most polls that a receiver has under way at once, of ten messages each");
 
 const MAX_MESSAGE_ABOUT: &str = "largest message, with its attributes; without it what the queue takes, and no less than 256KiB";
 
@@ -81,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) is_throughput_high: bool,
     /// Whether small datagrams share a message.
     pub(crate) packs: bool,
+    /// Polls of a receiver at once.
+    pub(crate) polls: usize,
     pub(crate) credit: usize,
     pub(crate) credit_bytes: usize,
     pub(crate) connect_timeout: Duration,
@@ -121,6 +128,7 @@ impl Config {
             is_visibility_given: endpoint.is_given("visibility"),
             is_throughput_high,
             packs,
+            polls: endpoint.count("polls").unwrap_or(10),
             credit: endpoint.count("credit").unwrap_or(4096),
             credit_bytes: endpoint.bytes("credit_bytes").unwrap_or(1 << 20),
             connect_timeout: endpoint.connect_timeout(),

@@ -33,7 +33,8 @@ pub(crate) async fn serve(
     standing: Arc<Standing>,
     stop: CancellationToken,
 ) {
-    let polling = Polling::new(desk.config.credit, desk.config.credit_bytes);
+    let config = &desk.config;
+    let polling = Polling::new(config.polls, config.credit, config.credit_bytes);
     let (calls, failures, until) = (FuturesUnordered::new(), 0, None);
     let mut serving = Serving { desk, queue, standing, polling, calls, failures, until };
     tokio::select! {

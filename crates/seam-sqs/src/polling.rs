@@ -8,6 +8,8 @@
 pub(crate) struct Polling {
     credit: usize,
     credit_bytes: usize,
+    /// What `most` never exceeds.
+    ceiling: usize,
     /// Polls that may be under way.
     most: usize,
     running: usize,
@@ -34,10 +36,11 @@ pub(crate) struct Stock {
 }
 
 impl Polling {
-    pub(crate) fn new(credit: usize, credit_bytes: usize) -> Self {
+    /// At most `ceiling` polls at once, as long as nothing exceeds the credit.
+    pub(crate) fn new(ceiling: usize, credit: usize, credit_bytes: usize) -> Self {
         let (running, asked, deliveries, average) = (0, 0, 1, FIRST_SIZE);
         let (most, is_busy) = (1, false);
-        Self { credit, credit_bytes, most, running, asked, deliveries, average, is_busy }
+        Self { credit, credit_bytes, ceiling, most, running, asked, deliveries, average, is_busy }
     }
 
     /// For how many messages to poll now, if at all. The poll is under way until [`Polling::ended`].
@@ -75,7 +78,7 @@ impl Polling {
         self.is_busy = came == asked;
         match came {
             0 => self.most = 1,
-            _ if self.is_busy => self.most = (self.most + 1).min(MOST_POLLS),
+            _ if self.is_busy => self.most = (self.most + 1).min(self.ceiling),
             _ => self.most = (self.most - 1).max(1),
         }
         if let (Some(size), Some(each)) = (bytes.checked_div(came), deliveries.checked_div(came)) {
@@ -91,8 +94,6 @@ impl Polling {
 
 /// What a poll brings at most.
 const FULL: usize = 10;
-
-const MOST_POLLS: usize = 10;
 
 /// What a delivery is taken for before any came, in bytes.
 const FIRST_SIZE: usize = 1 << 10;
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn nobody_polls_while_nobody_waits() {
-        let mut polling = Polling::new(4096, 1 << 20);
+        let mut polling = Polling::new(10, 4096, 1 << 20);
         assert_eq!(polling.begin(Stock::default()), None);
         assert_eq!(polling.begin(hungry()), Some(10));
         assert_eq!(polling.begin(hungry()), None, "one poll is enough where nothing comes");
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn polls_grow_with_what_comes_and_shrink_without() {
-        let mut polling = Polling::new(4096, 1 << 20);
+        let mut polling = Polling::new(10, 4096, 1 << 20);
         assert_eq!(polling.begin(hungry()), Some(10));
         polling.ended(10, messages(10));
         let stock = Stock { ready: 10, held: 10, held_bytes: 100, is_awaited: false };
@@ -136,19 +137,29 @@ mod tests {
     }
 
     #[test]
+    fn polls_stop_at_their_ceiling() {
+        let mut polling = Polling::new(1, 4096, 1 << 20);
+        for _ in 0..3 {
+            assert_eq!(polling.begin(hungry()), Some(10));
+            assert_eq!(polling.begin(hungry()), None);
+            polling.ended(10, messages(10));
+        }
+    }
+
+    #[test]
     fn polls_stop_at_the_credit() {
-        let mut polling = Polling::new(4, 1 << 20);
+        let mut polling = Polling::new(10, 4, 1 << 20);
         assert_eq!(polling.begin(Stock { held: 1, ..hungry() }), Some(3));
         polling.ended(3, messages(3));
         assert_eq!(polling.begin(Stock { held: 4, ..hungry() }), None);
-        let mut polling = Polling::new(4096, 1000);
+        let mut polling = Polling::new(10, 4096, 1000);
         assert_eq!(polling.begin(Stock { held: 1, held_bytes: 1000, ..hungry() }), None);
         assert_eq!(polling.begin(hungry()), Some(1), "one always fits");
     }
 
     #[test]
     fn packs_count_as_what_they_hold() {
-        let mut polling = Polling::new(4096, 16 << 20);
+        let mut polling = Polling::new(10, 4096, 16 << 20);
         for _ in 0..10 {
             let asked = polling.begin(hungry()).unwrap();
             polling.ended(asked, std::iter::repeat_n((600, 60_000), asked));

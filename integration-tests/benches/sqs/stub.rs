@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use integration_tests::http::{Request, Response};
 use serde::Deserialize;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
+use tokio::sync::Notify;
 
 use crate::paired::say;
 
@@ -25,8 +25,9 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let host = listener.local_addr()?.to_string();
         say(&host)?;
-        let queue = Arc::new(Mutex::new(Queue { host, ..Queue::default() }));
-        let served = queue.clone();
+        let queue = Mutex::new(Queue { host, ..Queue::default() });
+        let stub = Arc::new(Stub { queue, sent: Notify::new() });
+        let served = stub.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, served.clone()));
@@ -34,11 +35,42 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         let mut lines = BufReader::new(stdin()).lines();
         while lines.next_line().await?.is_some() {
-            let calls = std::mem::take(&mut lock(&queue).calls);
+            let calls = std::mem::take(&mut stub.lock().calls);
             say(&serde_json::to_string(&calls)?)?;
         }
         Ok::<_, io::Error>(())
     })?)
+}
+
+/// What all connections share.
+struct Stub {
+    queue: Mutex<Queue>,
+    /// Rings whenever something was sent.
+    sent: Notify,
+}
+
+impl Stub {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a call is answered, once there is something to answer.
+    async fn answer(&self, request: &Request) -> io::Result<Value> {
+        loop {
+            // Before it looks, so that nothing is sent in between unnoticed.
+            let sent = self.sent.notified();
+            let answer = self.lock().answer(request)?;
+            match answer {
+                Some(answer) => {
+                    if request.operation == "SendMessageBatch" {
+                        self.sent.notify_waiters();
+                    }
+                    return Ok(answer);
+                }
+                None => sent.await,
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -52,10 +84,6 @@ struct Queue {
 struct Stored {
     body: Value,
     attributes: Option<Value>,
-}
-
-fn lock(queue: &Mutex<Queue>) -> std::sync::MutexGuard<'_, Queue> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Deserialize)]
@@ -72,18 +100,12 @@ struct Entry {
     message_attributes: Option<Value>,
 }
 
-async fn serve(stream: TcpStream, queue: Arc<Mutex<Queue>>) -> io::Result<()> {
+async fn serve(stream: TcpStream, stub: Arc<Stub>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut stream = BufReader::with_capacity(64 << 10, stream);
     while let Some(request) = Request::read(&mut stream).await? {
-        *lock(&queue).calls.entry(request.operation.clone()).or_default() += 1;
-        let answer = loop {
-            let answer = lock(&queue).answer(&request)?;
-            match answer {
-                Some(answer) => break answer,
-                None => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
-        };
+        *stub.lock().calls.entry(request.operation.clone()).or_default() += 1;
+        let answer = stub.answer(&request).await?;
         Response::new(answer).write(&mut stream).await?;
     }
     Ok(())

@@ -29,7 +29,7 @@ fn a_plain_uri_is_a_standard_queue_of_ones_own() {
             && config.url.is_none()
     );
     assert_eq!(config.visibility, Duration::from_secs(30));
-    assert_eq!((config.credit, config.credit_bytes), (4096, 1 << 20));
+    assert_eq!((config.polls, config.credit, config.credit_bytes), (10, 4096, 1 << 20));
     assert_eq!(config.least_message(), 256 << 10);
 }
 
@@ -44,10 +44,10 @@ fn an_emulator_is_called_at_its_host() {
 
 #[test]
 fn what_is_given_counts() {
-    let uri = "sqs+https://h/q.fifo?region=eu-central-1&visibility=2m&throughput=high&declare=no&credit=7&max_message=1MiB";
+    let uri = "sqs+https://h/q.fifo?region=eu-central-1&visibility=2m&throughput=high&declare=no&polls=1&credit=7&max_message=1MiB";
     let config = config(uri).unwrap();
     assert_eq!(config.url.as_deref(), Some("https://h:443"));
-    assert_eq!((config.region.as_str(), config.credit), ("eu-central-1", 7));
+    assert_eq!((config.region.as_str(), config.polls, config.credit), ("eu-central-1", 1, 7));
     assert_eq!(config.visibility, Duration::from_secs(120));
     assert!(config.is_visibility_given && config.is_throughput_high && !config.declare);
     assert_eq!(config.least_message(), 1 << 20);

@@ -1,13 +1,13 @@
 //! Where a case is played: a folder for the books, and the processes that act.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use integration_tests::actors::{Books, Consumer, Producer, Role, Said, Summary};
 use integration_tests::{Process, Scale, Usage, Voice};
+use seam_conformance::free_port;
 use seam_conformance::ledger::Report;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -106,18 +106,7 @@ pub(super) fn patience() -> Duration {
 
 /// An address of this machine at which nobody listens.
 pub(super) fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Below the ports that the system gives away by itself, and none of a broker, which are all below 700 of a block of
-    // 1,000; each process of tests begins elsewhere.
-    let spread = u16::try_from(std::process::id() % 36).unwrap_or(0) * 100;
-    loop {
-        let number = spread.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 3_600;
-        let port = 20_700 + number / 300 * 1_000 + number % 300;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
 }
 
 /// A process that acts.

@@ -117,7 +117,8 @@ impl Ends {
         let mut arrived = self.arrived.clone();
         let all = |_: &u64| self.seen.lock().unwrap().missing.is_empty();
         let reached = timeout(patience(), arrived.wait_for(all)).await;
-        assert!(reached.is_ok(), "{}", self.ledger.check());
+        let missing = &self.seen.lock().unwrap().missing;
+        assert!(reached.is_ok(), "{} missing {missing:?}", self.ledger.check());
     }
 
     /// Ends both, once all that was sent has arrived.
