@@ -28,7 +28,9 @@ pub(crate) struct Listening {
     socket: Socket,
     endpoint: Arc<str>,
     config: Arc<Reloaded<ServerConfig>>,
-    options: Options,
+    /// Its first configuration. Those that follow keep the key of its tokens: whoever was asked to come again with one may
+    /// come after a reload.
+    first: quinn::ServerConfig,
     closing: TaskTracker,
     /// Handshakes under way, and connections whose next stream is waited for.
     waits: Mutex<FuturesUnordered<BoxFuture<'static, Turn>>>,
@@ -61,18 +63,22 @@ impl Listening {
         address: SocketAddr,
         endpoint: Arc<str>,
         config: Reloaded<ServerConfig>,
-        options: Options,
+        options: &Options,
         closing: TaskTracker,
     ) -> Result<std::io::Result<Self>> {
-        let server = as_quinn(&config.current(), &options)?;
-        Ok(Socket::server(server, address).map(|socket| {
+        let mut first = quinn::ServerConfig::with_crypto(as_quinn(&config.current())?);
+        first
+            .transport_config(options.transport()?)
+            .migration(options.migration)
+            .max_incoming(TOO_MANY);
+        Ok(Socket::server(first.clone(), address).map(|socket| {
             let mut looks = interval(LOOK);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             Self {
                 socket,
                 endpoint,
                 config: Arc::new(config),
-                options,
+                first,
                 closing,
                 waits: Mutex::default(),
                 looks: looks.into(),
@@ -145,7 +151,9 @@ impl Listener for Listening {
             let before = self.config.current();
             let looked = self.config.look().and_then(|config| {
                 if !Arc::ptr_eq(&before, &config) {
-                    self.socket.set_server_config(Some(as_quinn(&config, &self.options)?));
+                    let mut next = self.first.clone();
+                    next.crypto = as_quinn(&config)?;
+                    self.socket.set_server_config(Some(next));
                 }
                 Ok(())
             });
@@ -164,16 +172,10 @@ impl Drop for Listening {
     }
 }
 
-fn as_quinn(config: &Arc<ServerConfig>, options: &Options) -> Result<quinn::ServerConfig> {
+fn as_quinn(config: &Arc<ServerConfig>) -> Result<Arc<QuicServerConfig>> {
     let crypto = QuicServerConfig::try_from(config.clone());
-    let crypto = crypto
-        .map_err(|error| Error::invalid_endpoint(format!("this build has no QUIC: {error}")))?;
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    server
-        .transport_config(options.transport()?)
-        .migration(options.migration)
-        .max_incoming(TOO_MANY);
-    Ok(server)
+    let unfit = |error| Error::invalid_endpoint(format!("this build has no QUIC: {error}"));
+    crypto.map(Arc::new).map_err(unfit)
 }
 
 async fn shake(
@@ -190,13 +192,18 @@ async fn shake(
     Ok(Shared::new(connection, endpoint, End::Listener, None, closing))
 }
 
-/// Waits for the next stream that the other end opens. Does not keep the connection: its streams do.
+/// Waits for the next stream that the other end opens. A connection on which nobody has one is not kept for ever.
 async fn next(shared: Arc<Shared>) -> Turn {
-    match shared.connection.accept_bi().await {
-        Ok((send, receive)) => {
-            let lane = Lane::new(send, receive, shared.clone());
-            Turn::Stream(shared, lane)
+    loop {
+        match timeout(PATIENCE, shared.connection.accept_bi()).await {
+            Ok(Ok((send, receive))) => {
+                let lane = Lane::new(send, receive, shared.clone());
+                return Turn::Stream(shared, lane);
+            }
+            Ok(Err(_)) => return Turn::Ended,
+            // Nobody else has it: each of its streams would.
+            Err(_) if Arc::strong_count(&shared) == 1 => return Turn::Ended,
+            Err(_) => {}
         }
-        Err(_) => Turn::Ended,
     }
 }

@@ -104,7 +104,7 @@ impl Carrier for Sockets {
         let address = tcp::addresses(endpoint, host).await?.into_iter().next();
         let address = address.ok_or_else(|| tcp::cannot_listen(endpoint, host, &unknown()))?;
         let (name, closing) = (endpoint.to_string().into(), self.dialled.closing.clone());
-        let listening = Listening::new(address, name, config, options, closing)?;
+        let listening = Listening::new(address, name, config, &options, closing)?;
         Ok(Box::new(listening.map_err(|error| tcp::cannot_listen(endpoint, host, &error))?))
     }
 
