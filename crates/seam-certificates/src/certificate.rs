@@ -52,8 +52,8 @@ impl Certificate {
         let digest = Sha256::digest(der);
         let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Some(Self {
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
+            subject: plain(&parsed.subject().to_string()),
+            issuer: plain(&parsed.issuer().to_string()),
             names: names.collect(),
             not_before: timestamp(parsed.validity().not_before)?,
             not_after: timestamp(parsed.validity().not_after)?,
@@ -96,9 +96,9 @@ pub fn read_file(path: &Path) -> Result<Vec<Certificate>> {
 
 fn name(found: &GeneralName<'_>) -> Option<String> {
     match found {
-        GeneralName::DNSName(name) => Some(format!("dns:{name}")),
-        GeneralName::URI(uri) => Some(format!("uri:{uri}")),
-        GeneralName::RFC822Name(address) => Some(format!("email:{address}")),
+        GeneralName::DNSName(name) => Some(format!("dns:{}", plain(name))),
+        GeneralName::URI(uri) => Some(format!("uri:{}", plain(uri))),
+        GeneralName::RFC822Name(address) => Some(format!("email:{}", plain(address))),
         GeneralName::IPAddress(bytes) => {
             match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
                 (Ok(four), _) => Some(format!("ip:{}", Ipv4Addr::from(four))),
@@ -110,6 +110,34 @@ fn name(found: &GeneralName<'_>) -> Option<String> {
     }
 }
 
+/// Text of somebody else, as it may be printed: whatever moves a cursor or ends a line is escaped.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for each in text.chars() {
+        match each.is_control() {
+            true => plain.extend(each.escape_default()),
+            false => plain.push(each),
+        }
+    }
+    plain
+}
+
 fn timestamp(time: ASN1Time) -> Option<Timestamp> {
     Timestamp::from_millis(time.timestamp().checked_mul(1000)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_calls_itself_stays_on_its_line() {
+        assert_eq!(plain("till-7\n\u{1b}[2Jgrüße"), "till-7\\n\\u{1b}[2Jgrüße");
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_none() {
+        assert_eq!(Certificate::read(b""), None);
+        assert_eq!(Certificate::read(b"\x30\x03\x02\x01\x01"), None);
+    }
 }
