@@ -138,6 +138,45 @@ async fn an_end_without_close_notify_is_no_end() {
     }
 }
 
+/// Wherever it is cut: only whole datagrams come, and an end is good only behind one, and only if it was said.
+#[tokio::test]
+async fn every_offset_may_be_the_last() {
+    let (port, registry) = (free_port(), Registry::new().with(Tls::new()));
+    let plain = format!("tls://localhost:{port}?wire=connect&{}", listens());
+    let server = within(registry.server(plain.as_str())).await.unwrap();
+    let frame = b"\0\0\0\x0d\0\x01\0\x0712 apples";
+    let bytes = [&frame[..], frame].concat();
+    for closes_well in [true, false] {
+        for after in 1..=bytes.len() {
+            let mut socket = raw_client(port).await;
+            socket.write_all(&bytes[..after]).await.unwrap();
+            socket.flush().await.unwrap();
+            let peer = within(server.accept()).await.unwrap().unwrap();
+            match closes_well {
+                true => socket.shutdown().await.unwrap(),
+                false => socket.get_mut().0.shutdown().await.unwrap(),
+            }
+            let mut receiver = peer.receiver().await.unwrap();
+            let mut whole = 0;
+            let end = loop {
+                match within(receiver.next()).await {
+                    Ok(Some(delivery)) => {
+                        assert_eq!(delivery.datagram().payload(), Some(&b"12 apples"[..]));
+                        delivery.ack().unwrap();
+                        whole += 1;
+                    }
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            };
+            let case = format!("{closes_well}, {after}: {whole}, {end:?}");
+            assert_eq!(whole, after / frame.len(), "{case}");
+            let is_good = closes_well && after.is_multiple_of(frame.len());
+            assert_eq!(end.is_ok(), is_good, "{case}");
+        }
+    }
+}
+
 /// Bare rustls, with our certificate and without our code.
 async fn raw_client(port: u16) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     use rustls::pki_types::pem::PemObject;
