@@ -7,13 +7,18 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::job::{Job, Part, Program, READY};
 use crate::meter::Meter;
-use crate::{codec, echo, limit, ours, tasks};
+use crate::{bare, codec, echo, idle, limit, ours, tasks};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Does the job and says its outcome, as one line of JSON.
 pub(crate) fn main(job: &str) -> Result<()> {
     let job: Job = serde_json::from_str(job)?;
+    if let Program::Idle(count) | Program::BareIdle(count) = job.program {
+        let outcome = idle::run(&job, count)?;
+        say(&serde_json::to_string(&outcome)?);
+        return Ok(());
+    }
     if job.pinned {
         pin()?;
     }
@@ -42,6 +47,7 @@ fn run(job: &Job) -> Result<Meter> {
 async fn send(job: &Job, mut meter: Meter) -> Result<Meter> {
     match job.program {
         Program::Std => limit::send(job, &mut meter)?,
+        Program::Bare => bare::send(job, &mut meter).await?,
         Program::Codec => codec::send(job, &mut meter).await?,
         Program::Echo => echo::send(job, &mut meter).await?,
         Program::Mpsc(count) => return Ok(tasks::send(job, count, meter).await?),
@@ -55,6 +61,7 @@ async fn receive(job: &Job, mut meter: Meter) -> Result<Meter> {
     let ready = || say(READY);
     match job.program {
         Program::Std => limit::receive(job, &mut meter, ready)?,
+        Program::Bare => bare::receive(job, &mut meter, ready).await?,
         Program::Codec => codec::receive(job, &mut meter, ready).await?,
         Program::Echo => echo::receive(job, &mut meter, ready).await?,
         Program::Mpsc(_) => tasks::receive(job, &mut meter, ready).await?,
@@ -73,7 +80,7 @@ fn pin() -> Result<()> {
     Ok(sched_setaffinity(None, &one)?)
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let mut output = stdout().lock();
     let said = writeln!(output, "{line}").and_then(|()| output.flush());
     said.expect("the parent listens");

@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 use std::io;
-use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -16,7 +15,7 @@ const WRITE: usize = 128 << 10;
 const READ: usize = 256 << 10;
 
 pub(crate) async fn send(job: &Job, meter: &mut Meter) -> io::Result<()> {
-    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, job.port)).await?;
+    let socket = TcpStream::connect(job.spot.address).await?;
     socket.set_nodelay(true)?;
     let mut frames = FramedWrite::new(socket, LengthDelimitedCodec::new());
     frames.set_backpressure_boundary(WRITE);
@@ -32,7 +31,7 @@ pub(crate) async fn send(job: &Job, meter: &mut Meter) -> io::Result<()> {
 }
 
 pub(crate) async fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> io::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, job.port)).await?;
+    let listener = TcpListener::bind(job.spot.address).await?;
     ready();
     let (socket, _) = listener.accept().await?;
     let mut frames = FramedRead::with_capacity(socket, LengthDelimitedCodec::new(), READ);

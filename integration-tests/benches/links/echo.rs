@@ -1,44 +1,47 @@
-//! A bare echo over Tokio: the least that a request and its reply can cost.
+//! A bare echo: the least that a request and its reply can cost.
 
+use std::error::Error;
 use std::io;
-use std::net::Ipv4Addr;
 use std::time::Instant;
 
+use integration_tests::bare::{Dialling, Listening};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::job::Job;
+use crate::limit::HEADER;
 use crate::meter::Meter;
 
-const HEADER: usize = 8;
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-pub(crate) async fn send(job: &Job, meter: &mut Meter) -> io::Result<()> {
-    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, job.port)).await?;
-    socket.set_nodelay(true)?;
+pub(crate) async fn send(job: &Job, meter: &mut Meter) -> Result<()> {
+    let mut wire = Dialling::new(&job.spot)?.dial().await?;
     let request = vec![7; HEADER + job.size];
     let mut reply = vec![0; request.len()];
     loop {
         let start = Instant::now();
-        socket.write_all(&request).await?;
-        socket.read_exact(&mut reply).await?;
+        wire.stream.write_all(&request).await?;
+        wire.stream.flush().await?;
+        wire.stream.read_exact(&mut reply).await?;
         if !meter.trip(start) {
-            return socket.shutdown().await;
+            return Ok(wire.finish().await?);
         }
     }
 }
 
-pub(crate) async fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> io::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, job.port)).await?;
+pub(crate) async fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> Result<()> {
+    let listening = Listening::new(&job.spot).await?;
     ready();
-    let (mut socket, _) = listener.accept().await?;
-    socket.set_nodelay(true)?;
+    let mut wire = listening.accept().await?;
     let mut request = vec![0; HEADER + job.size];
     loop {
-        match socket.read_exact(&mut request).await {
-            Ok(_) => socket.write_all(&request).await?,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
-            Err(error) => return Err(error),
+        match wire.stream.read_exact(&mut request).await {
+            Ok(_) => wire.stream.write_all(&request).await?,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Ok(wire.finish().await?);
+            }
+            Err(error) => return Err(error.into()),
         }
+        wire.stream.flush().await?;
         meter.add(1);
     }
 }

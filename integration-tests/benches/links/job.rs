@@ -1,7 +1,9 @@
 //! What a child process is asked to do, and what it answers.
 
+use std::fmt;
 use std::time::Duration;
 
+use integration_tests::bare::Spot;
 use serde::{Deserialize, Serialize};
 
 /// A way to move messages from one process to another.
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Program {
     /// The limit: blocking sockets, framed by hand.
     Std,
+    /// Asynchronous streams, framed by hand.
+    Bare,
     /// `LengthDelimitedCodec` of tokio-util.
     Codec,
     /// Ours: a `Batch` in, lent deliveries out, each settled on its own.
@@ -25,15 +29,48 @@ pub(crate) enum Program {
     Request,
     /// A bare echo.
     Echo,
+    /// So many connections on which nothing happens: ours.
+    Idle(usize),
+    /// So many bare ones.
+    BareIdle(usize),
 }
 
 impl Program {
     /// Whether the transport under test does it.
     pub(crate) fn is_ours(self) -> bool {
         match self {
-            Self::Lent | Self::Owned | Self::Connect | Self::Tasks(_) | Self::Request => true,
-            Self::Std | Self::Codec | Self::Mpsc(_) | Self::Echo => false,
+            Self::Lent
+            | Self::Owned
+            | Self::Connect
+            | Self::Tasks(_)
+            | Self::Request
+            | Self::Idle(_) => true,
+            Self::Std
+            | Self::Bare
+            | Self::Codec
+            | Self::Mpsc(_)
+            | Self::Echo
+            | Self::BareIdle(_) => false,
         }
+    }
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Std => "std",
+            Self::Bare => "bare",
+            Self::Codec => "codec",
+            Self::Lent => "lent",
+            Self::Owned => "owned",
+            Self::Connect => "connect",
+            Self::Tasks(_) => "tasks",
+            Self::Mpsc(_) => "mpsc",
+            Self::Request => "request",
+            Self::Echo => "bare echo",
+            Self::Idle(_) => "ours",
+            Self::BareIdle(_) => "bare",
+        })
     }
 }
 
@@ -45,13 +82,14 @@ pub(crate) enum Part {
 }
 
 /// What one child is to do.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
     pub(crate) program: Program,
+    /// Where the receiver is.
+    pub(crate) spot: Spot,
     pub(crate) part: Part,
     /// Bytes of payload.
     pub(crate) size: usize,
-    pub(crate) port: u16,
     /// Not measured, at the beginning.
     pub(crate) warm: Duration,
     pub(crate) measured: Duration,
@@ -74,6 +112,8 @@ pub(crate) struct Outcome {
     pub(crate) all_messages: u64,
     /// Microseconds of a round trip: p50, p99, p99.9.
     pub(crate) trips: [f64; 3],
+    /// Bytes of memory for each idle connection.
+    pub(crate) each_bytes: u64,
 }
 
 /// What a receiving child says once somebody can connect.

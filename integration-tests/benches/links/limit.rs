@@ -2,19 +2,29 @@
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use integration_tests::bare::Over;
 
 use crate::job::Job;
 use crate::meter::Meter;
 
 /// Length, tag, and two bytes that are nothing yet.
-const HEADER: usize = 8;
-const WRITE: usize = 128 << 10;
-const READ: usize = 256 << 10;
+pub(crate) const HEADER: usize = 8;
+pub(crate) const WRITE: usize = 128 << 10;
+pub(crate) const READ: usize = 256 << 10;
 
 pub(crate) fn send(job: &Job, meter: &mut Meter) -> io::Result<()> {
-    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, job.port))?;
+    if job.spot.over == Over::Unix {
+        return write(UnixStream::connect(job.spot.path())?, job, meter);
+    }
+    let socket = TcpStream::connect(job.spot.address)?;
     socket.set_nodelay(true)?;
+    write(socket, job, meter)
+}
+
+fn write(mut socket: impl Write, job: &Job, meter: &mut Meter) -> io::Result<()> {
     let payload = vec![7; job.size];
     let frame = HEADER + job.size;
     let batch = (WRITE / frame).max(1);
@@ -32,7 +42,7 @@ pub(crate) fn send(job: &Job, meter: &mut Meter) -> io::Result<()> {
 }
 
 #[inline]
-fn append(buffer: &mut Vec<u8>, payload: &[u8]) {
+pub(crate) fn append(buffer: &mut Vec<u8>, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("it fits");
     let mut header = [0; HEADER];
     header[..4].copy_from_slice(&length.to_le_bytes());
@@ -41,9 +51,17 @@ fn append(buffer: &mut Vec<u8>, payload: &[u8]) {
 }
 
 pub(crate) fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> io::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, job.port))?;
+    if job.spot.over == Over::Unix {
+        let listener = UnixListener::bind(job.spot.path())?;
+        ready();
+        return read(listener.accept()?.0, job, meter);
+    }
+    let listener = TcpListener::bind(job.spot.address)?;
     ready();
-    let (mut socket, _) = listener.accept()?;
+    read(listener.accept()?.0, job, meter)
+}
+
+fn read(mut socket: impl Read, job: &Job, meter: &mut Meter) -> io::Result<()> {
     let mut buffer = vec![0; READ.max(HEADER + job.size)];
     let mut end = 0;
     loop {
@@ -60,7 +78,7 @@ pub(crate) fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> io:
 }
 
 /// How many whole frames `bytes` begins with, and how many bytes they are.
-fn parse(bytes: &[u8]) -> io::Result<(usize, usize)> {
+pub(crate) fn parse(bytes: &[u8]) -> io::Result<(usize, usize)> {
     let (mut messages, mut used) = (0, 0);
     while let Some((header, rest)) = bytes[used..].split_first_chunk::<HEADER>() {
         let [a, b, c, d, tag @ .., 0, 0] = *header else { return Err(foreign()) };

@@ -75,6 +75,7 @@ impl Meter {
             peak_bytes: Usage::own().map_or(0, |usage| usage.peak),
             allocations: 0,
             all_messages: self.all_messages,
+            each_bytes: 0,
             trips: [500, 990, 999].map(|permille| quantile(&self.trips, permille)),
         }
     }

@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use seam::{Batch, Connection, Datagram, Deliveries, Receiver, Result, Sender, Side, Ticket};
+use integration_tests::bare::Over;
+use seam::{Batch, Connection, Datagram, Deliveries, Receiver, Result, Sender, Ticket};
 use tokio::task::JoinSet;
 
 use crate::job::{Job, LAST, Program};
@@ -23,20 +24,25 @@ const REFILL: usize = 1024;
 const SHARED: usize = 8 << 10;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Why none of ours can run, if so.
-pub(crate) fn missing() -> Option<String> {
-    let uri = uri(Program::Lent, 1);
-    seam::registry().check(uri, Side::Client).err().map(|error| error.to_string())
-}
-
-fn uri(program: Program, port: u16) -> String {
-    let wire = if program == Program::Connect { "?wire=connect" } else { "?credit=16384" };
-    format!("tcp://127.0.0.1:{port}/bench{wire}")
+/// What both ends open.
+pub(crate) fn uri(job: &Job) -> String {
+    let wire = if job.program == Program::Connect { "wire=connect" } else { "credit=16384" };
+    let (over, address) = (job.spot.over, job.spot.address);
+    match over {
+        Over::Tcp => format!("tcp://{address}/bench?{wire}"),
+        Over::Tls | Over::Quic => {
+            let (port, folder) = (address.port(), job.spot.folder.display());
+            format!(
+                "{over}://localhost:{port}/bench?cert={folder}/server.pem&key={folder}/server.key&ca={folder}/ca.pem&{wire}"
+            )
+        }
+        Over::Unix => format!("unix://{}?address=bench&{wire}", job.spot.path().display()),
+    }
 }
 
 /// Sends all that `job` asks for and waits until it is done.
 pub(crate) async fn send(job: &Job, mut meter: Meter) -> Result<Meter> {
-    let connection = seam::registry().client(uri(job.program, job.port)).await?;
+    let connection = seam::registry().client(uri(job)).await?;
     let meter = match job.program {
         Program::Request => request(&connection, job, &mut meter).await.map(|()| meter),
         Program::Tasks(tasks) => send_each(&connection, job, tasks, meter).await,
@@ -128,7 +134,7 @@ async fn request(connection: &Connection, job: &Job, meter: &mut Meter) -> Resul
 
 /// Receives until the last datagram has come.
 pub(crate) async fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> Result<()> {
-    let connection = seam::registry().server(uri(job.program, job.port)).await?;
+    let connection = seam::registry().server(uri(job)).await?;
     let mut receiver = connection.receiver().await?;
     ready();
     if job.program == Program::Request {

@@ -1,20 +1,35 @@
 //! Runs of one thing and of another, side by side, each in two processes.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use integration_tests::Process;
+use integration_tests::bare::{Over, Spot};
+use seam_conformance::free_port;
 use tokio::process::Command;
 
 use crate::job::{Job, Outcome, Part, Program, READY};
 
-/// How many pairs, and how long each run.
-#[derive(Clone, Copy)]
+/// How many pairs, how long each run, and how many connections that do nothing.
+#[derive(Clone)]
 pub(crate) struct Effort {
     pub(crate) pairs: usize,
     pub(crate) warm: Duration,
     pub(crate) measured: Duration,
+    pub(crate) idle: usize,
+    /// Where certificates and sockets are.
+    pub(crate) folder: PathBuf,
+}
+
+/// What a run is of.
+#[derive(Clone, Copy)]
+pub(crate) struct What {
+    pub(crate) over: Over,
+    pub(crate) program: Program,
+    /// Bytes of payload.
+    pub(crate) size: usize,
 }
 
 /// What both processes of a run found.
@@ -73,15 +88,11 @@ pub(crate) struct Pairs(pub(crate) Vec<(Sample, Sample)>);
 
 impl Pairs {
     /// Alternates which goes first.
-    pub(crate) async fn run(
-        effort: Effort,
-        one: Program,
-        other: Program,
-        size: usize,
-    ) -> io::Result<Self> {
+    pub(crate) async fn run(effort: &Effort, one: What, other: Program) -> io::Result<Self> {
+        let other = What { program: other, ..one };
         let mut pairs = Vec::new();
         for at in 0..effort.pairs {
-            let run = |program| run(effort, program, size, false);
+            let run = |what| run(effort, what, false);
             pairs.push(if at % 2 == 0 {
                 let other = run(other).await?;
                 (run(one).await?, other)
@@ -99,31 +110,53 @@ impl Pairs {
     }
 }
 
-/// Allocations for each message of `program`, by a run of its own.
-pub(crate) async fn allocations(effort: Effort, program: Program, size: usize) -> io::Result<f64> {
-    run(effort, program, size, true).await.map(|sample| sample.allocations())
+/// Allocations for each message, by a run of its own.
+pub(crate) async fn allocations(effort: &Effort, what: What) -> io::Result<f64> {
+    run(effort, what, true).await.map(|sample| sample.allocations())
 }
 
-async fn run(effort: Effort, program: Program, size: usize, counting: bool) -> io::Result<Sample> {
-    let job = |part, port| Job {
-        program,
-        part,
-        size,
-        port,
-        warm: effort.warm,
-        measured: effort.measured,
-        pinned: matches!(program, Program::Request | Program::Echo),
-        counting,
-    };
-    let port = free_port()?;
-    let mut receiver = spawn(&job(Part::Receive, port))?;
-    if receiver.line(PATIENCE).await? != READY {
-        return Err(io::Error::other("the receiver is not ready"));
-    }
-    let mut sender = spawn(&job(Part::Send, port))?;
+async fn run(effort: &Effort, what: What, counting: bool) -> io::Result<Sample> {
+    let job = Job { counting, ..job(effort, what) };
+    let mut receiver = spawn(&Job { part: Part::Receive, ..job.clone() })?;
+    ready(&mut receiver).await?;
+    let mut sender = spawn(&job)?;
     let sender = sender.report(PATIENCE).await?;
     let receiver = receiver.report(PATIENCE).await?;
     Ok(Sample { sender, receiver })
+}
+
+/// Connections in a second, and bytes of memory for each at the end that listens.
+pub(crate) async fn idle(effort: &Effort, what: What) -> io::Result<(f64, u64)> {
+    let job = job(effort, what);
+    let mut listener = spawn(&Job { part: Part::Receive, ..job.clone() })?;
+    ready(&mut listener).await?;
+    let mut dialler = spawn(&job)?;
+    ready(&mut dialler).await?;
+    let listened: Outcome = listener.report(PATIENCE).await?;
+    dialler.hush();
+    let dialled: Outcome = dialler.report(PATIENCE).await?;
+    Ok((dialled.messages_f64() / dialled.seconds, listened.each_bytes))
+}
+
+/// What the sender is to do.
+fn job(effort: &Effort, What { over, program, size }: What) -> Job {
+    Job {
+        program,
+        spot: Spot::new(over, (Ipv4Addr::LOCALHOST, free_port()).into(), &effort.folder),
+        part: Part::Send,
+        size,
+        warm: effort.warm,
+        measured: effort.measured,
+        pinned: matches!(program, Program::Request | Program::Echo),
+        counting: false,
+    }
+}
+
+async fn ready(child: &mut Process) -> io::Result<()> {
+    match child.line(PATIENCE).await? {
+        line if line == READY => Ok(()),
+        line => Err(io::Error::other(format!("a child is not ready: {line}"))),
+    }
 }
 
 /// How long a run may take before it counts as hung.
@@ -133,9 +166,4 @@ fn spawn(job: &Job) -> io::Result<Process> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(crate::CHILD).arg(serde_json::to_string(job)?);
     Process::spawn(command)
-}
-
-/// A port that nobody listens on.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

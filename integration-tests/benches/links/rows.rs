@@ -1,55 +1,79 @@
 //! What is measured against what, the goals, and the tables.
 
+use std::fmt::Display;
 use std::io;
 
 use comfy_table::{CellAlignment, Table, presets};
+use integration_tests::bare::Over;
 
-use crate::job::Program;
-use crate::pairs::{self, Effort, Pairs};
+use crate::job::Program::{
+    self, Bare, BareIdle, Codec, Connect, Echo, Idle, Lent, Owned, Request, Std,
+};
+use crate::pairs::{self, Effort, Pairs, What};
 use crate::plot::Bar;
 
-/// Which rows to run.
-pub(crate) struct Wanted {
-    pub(crate) words: Vec<String>,
-    /// Whether ours can run.
-    pub(crate) ours: bool,
-}
+/// Words that the names of wanted rows hold; without any, all are.
+pub(crate) struct Wanted(pub(crate) Vec<String>);
 
 impl Wanted {
-    fn holds(&self, name: &str, one: Program) -> bool {
-        let asked = self.words.is_empty() || self.words.iter().any(|word| name.contains(&**word));
-        asked && (self.ours || !one.is_ours())
+    fn holds(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|word| name.contains(&**word))
     }
 }
 
 /// A row of the first table: ratio of messages, and of CPU.
-struct Row(&'static str, Program, Program, usize, Option<f64>, Option<f64>);
+struct Row(Over, Program, Program, usize, Option<f64>, Option<f64>);
 
-use Program::{Codec, Connect, Lent, Owned, Std};
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
 
-const STREAMS: [Row; 18] = [
-    Row("codec / std", Codec, Std, 64, None, None),
-    Row("codec / std", Codec, Std, 1 << 10, None, None),
-    Row("codec / std", Codec, Std, 16 << 10, None, None),
-    Row("codec / std", Codec, Std, 1 << 20, None, None),
-    Row("lent / std", Lent, Std, 64, Some(0.90), Some(1.3)),
-    Row("lent / std", Lent, Std, 1 << 10, Some(0.95), None),
-    Row("lent / std", Lent, Std, 16 << 10, Some(1.0), None),
-    Row("lent / std", Lent, Std, 1 << 20, None, None),
-    Row("lent / codec", Lent, Codec, 64, Some(2.0), None),
-    Row("lent / codec", Lent, Codec, 1 << 10, None, None),
-    Row("owned / std", Owned, Std, 64, Some(0.50), None),
-    Row("owned / std", Owned, Std, 1 << 10, Some(0.85), None),
-    Row("owned / std", Owned, Std, 16 << 10, None, None),
-    Row("owned / std", Owned, Std, 1 << 20, None, None),
-    Row("connect / std", Connect, Std, 64, Some(0.95), None),
-    Row("connect / std", Connect, Std, 1 << 10, Some(1.0), None),
-    Row("connect / std", Connect, Std, 16 << 10, Some(1.0), None),
-    Row("connect / std", Connect, Std, 1 << 20, Some(1.0), None),
+const STREAMS: [Row; 42] = [
+    Row(Over::Tcp, Codec, Std, 64, None, None),
+    Row(Over::Tcp, Codec, Std, KIB, None, None),
+    Row(Over::Tcp, Codec, Std, 16 * KIB, None, None),
+    Row(Over::Tcp, Codec, Std, MIB, None, None),
+    Row(Over::Tcp, Lent, Std, 64, Some(0.90), Some(1.3)),
+    Row(Over::Tcp, Lent, Std, KIB, Some(0.95), None),
+    Row(Over::Tcp, Lent, Std, 16 * KIB, Some(1.0), None),
+    Row(Over::Tcp, Lent, Std, MIB, None, None),
+    Row(Over::Tcp, Lent, Codec, 64, Some(2.0), None),
+    Row(Over::Tcp, Lent, Codec, KIB, None, None),
+    Row(Over::Tcp, Owned, Std, 64, Some(0.50), None),
+    Row(Over::Tcp, Owned, Std, KIB, Some(0.85), None),
+    Row(Over::Tcp, Owned, Std, 16 * KIB, None, None),
+    Row(Over::Tcp, Owned, Std, MIB, None, None),
+    Row(Over::Tcp, Connect, Std, 64, Some(0.95), None),
+    Row(Over::Tcp, Connect, Std, KIB, Some(1.0), None),
+    Row(Over::Tcp, Connect, Std, 16 * KIB, Some(1.0), None),
+    Row(Over::Tcp, Connect, Std, MIB, Some(1.0), None),
+    Row(Over::Tls, Lent, Bare, 64, Some(0.90), None),
+    Row(Over::Tls, Lent, Bare, KIB, Some(0.97), None),
+    Row(Over::Tls, Lent, Bare, 16 * KIB, Some(0.97), None),
+    Row(Over::Tls, Lent, Bare, MIB, Some(0.97), None),
+    Row(Over::Tls, Owned, Bare, 64, None, None),
+    Row(Over::Tls, Connect, Bare, 64, None, None),
+    Row(Over::Tls, Connect, Bare, KIB, None, None),
+    Row(Over::Quic, Lent, Bare, 64, Some(0.95), None),
+    Row(Over::Quic, Lent, Bare, KIB, Some(0.97), None),
+    Row(Over::Quic, Lent, Bare, 16 * KIB, Some(0.97), None),
+    Row(Over::Quic, Lent, Bare, MIB, Some(0.97), None),
+    Row(Over::Quic, Owned, Bare, 64, None, None),
+    Row(Over::Unix, Lent, Std, 64, Some(0.90), Some(1.3)),
+    Row(Over::Unix, Lent, Std, KIB, Some(0.95), None),
+    Row(Over::Unix, Lent, Std, 16 * KIB, Some(1.0), None),
+    Row(Over::Unix, Lent, Std, MIB, None, None),
+    Row(Over::Unix, Owned, Std, 64, Some(0.50), None),
+    Row(Over::Unix, Owned, Std, KIB, Some(0.85), None),
+    Row(Over::Unix, Owned, Std, 16 * KIB, None, None),
+    Row(Over::Unix, Owned, Std, MIB, None, None),
+    Row(Over::Unix, Connect, Std, 64, Some(0.95), None),
+    Row(Over::Unix, Connect, Std, KIB, Some(1.0), None),
+    Row(Over::Unix, Connect, Std, 16 * KIB, Some(1.0), None),
+    Row(Over::Unix, Connect, Std, MIB, Some(1.0), None),
 ];
 
 /// Messages one after the other, over one connection.
-pub(crate) async fn streams(effort: Effort, wanted: &Wanted) -> io::Result<Vec<Bar>> {
+pub(crate) async fn streams(effort: &Effort, wanted: &Wanted) -> io::Result<Vec<Bar>> {
     let mut table = table(&[
         "row",
         "bytes",
@@ -67,13 +91,14 @@ pub(crate) async fn streams(effort: Effort, wanted: &Wanted) -> io::Result<Vec<B
         "against",
     ]);
     let mut bars = Vec::new();
-    for Row(name, one, other, size, goal, cpu_goal) in STREAMS {
-        let name = format!("{name} {size} B");
-        if !wanted.holds(&name, one) {
+    for Row(over, program, other, size, goal, cpu_goal) in STREAMS {
+        let name = format!("{over} {program} / {other} {size} B");
+        if !wanted.holds(&name) {
             continue;
         }
         eprintln!("{name}");
-        let pairs = Pairs::run(effort, one, other, size).await?;
+        let one = What { over, program, size };
+        let pairs = Pairs::run(effort, one, other).await?;
         let ratio = pairs.median(|one, other| one.rate() / other.rate());
         table.add_row([
             name.clone(),
@@ -88,8 +113,8 @@ pub(crate) async fn streams(effort: Effort, wanted: &Wanted) -> io::Result<Vec<B
             shown("<=", cpu_goal),
             format!("{:.1}", pairs.median(|one, _| one.peak())),
             format!("{:.1}", pairs.median(|_, other| other.peak())),
-            format!("{:.4}", pairs::allocations(effort, one, size).await?),
-            format!("{:.4}", pairs::allocations(effort, other, size).await?),
+            format!("{:.4}", pairs::allocations(effort, one).await?),
+            format!("{:.4}", pairs::allocations(effort, What { program: other, ..one }).await?),
         ]);
         bars.push(Bar { name, ratio, goal });
     }
@@ -98,19 +123,18 @@ pub(crate) async fn streams(effort: Effort, wanted: &Wanted) -> io::Result<Vec<B
 }
 
 /// Many tasks on one connection, each awaiting every one of its sends.
-pub(crate) async fn tasks(effort: Effort, wanted: &Wanted) -> io::Result<Vec<Bar>> {
+pub(crate) async fn tasks(effort: &Effort, wanted: &Wanted) -> io::Result<Vec<Bar>> {
     let mut table =
         table(&["tasks", "msg/s", "mpsc msg/s", "ratio", "goal", "CPU s/M", "mpsc CPU s/M"]);
     let mut bars = Vec::new();
     for (count, goal) in [(8, None), (64, None), (512, Some(1.0))] {
-        let name = format!("tasks / mpsc, {count} tasks");
-        // Without ours, the curve of what it is to be held against.
-        let one = if wanted.ours { Program::Tasks(count) } else { Program::Mpsc(count) };
-        if !wanted.holds(&name, one) {
+        let name = format!("tcp tasks / mpsc, {count} tasks");
+        if !wanted.holds(&name) {
             continue;
         }
         eprintln!("{name}");
-        let pairs = Pairs::run(effort, one, Program::Mpsc(count), SMALL).await?;
+        let one = What { over: Over::Tcp, program: Program::Tasks(count), size: SMALL };
+        let pairs = Pairs::run(effort, one, Program::Mpsc(count)).await?;
         let ratio = pairs.median(|one, other| one.rate() / other.rate());
         table.add_row([
             count.to_string(),
@@ -128,29 +152,64 @@ pub(crate) async fn tasks(effort: Effort, wanted: &Wanted) -> io::Result<Vec<Bar
 }
 
 /// Round trips, both processes on one core.
-pub(crate) async fn trips(effort: Effort, wanted: &Wanted) -> io::Result<()> {
+pub(crate) async fn trips(effort: &Effort, wanted: &Wanted) -> io::Result<()> {
     let mut table = table(&["rtt, µs", "p50", "p99", "p99.9", "CPU s/M"]);
-    let one = if wanted.ours { Program::Request } else { Program::Echo };
-    if !wanted.holds("rtt", one) {
-        return Ok(());
+    for over in Over::EACH {
+        let name = format!("{over} rtt");
+        if !wanted.holds(&name) {
+            continue;
+        }
+        eprintln!("{name}");
+        let one = What { over, program: Request, size: SMALL };
+        let pairs = Pairs::run(effort, one, Echo).await?;
+        let row = |name: &dyn Display, value: &dyn Fn(usize) -> f64, cpu: f64| {
+            let mut row = vec![format!("{over} {name}")];
+            row.extend((0..3).map(|at| format!("{:.2}", value(at))));
+            row.push(format!("{cpu:.2}"));
+            row
+        };
+        let ours = |at| pairs.median(|one, _| one.trips()[at]);
+        let bare = |at| pairs.median(|_, other| other.trips()[at]);
+        let ratio = |at| pairs.median(|one, other| one.trips()[at] / other.trips()[at]);
+        table.add_row(row(&Request, &ours, pairs.median(|one, _| one.cpu())));
+        table.add_row(row(&Echo, &bare, pairs.median(|_, other| other.cpu())));
+        table.add_row(row(&"ratio", &ratio, pairs.median(|one, other| one.cpu() / other.cpu())));
+        table.add_row(["goal", "<= 1.15", "<= 1.15", "-", "-"]);
     }
-    eprintln!("rtt");
-    let pairs = Pairs::run(effort, one, Program::Echo, SMALL).await?;
-    let row = |name: &str, value: &dyn Fn(usize) -> f64, cpu: f64| {
-        let mut row = vec![name.to_owned()];
-        row.extend((0..3).map(|at| format!("{:.2}", value(at))));
-        row.push(format!("{cpu:.2}"));
-        row
-    };
-    let ours = |at| pairs.median(|one, _| one.trips()[at]);
-    let bare = |at| pairs.median(|_, other| other.trips()[at]);
-    let ratio = |at| pairs.median(|one, other| one.trips()[at] / other.trips()[at]);
-    let name = if wanted.ours { "request" } else { "bare echo again" };
-    table.add_row(row(name, &ours, pairs.median(|one, _| one.cpu())));
-    table.add_row(row("bare echo", &bare, pairs.median(|_, other| other.cpu())));
-    table.add_row(row("ratio", &ratio, pairs.median(|one, other| one.cpu() / other.cpu())));
-    table.add_row(["goal", "<= 1.15", "<= 1.15", "-", "-"]);
     print("round trips of 64 B, both processes on one core", &table);
+    Ok(())
+}
+
+/// Connections on which nothing happens, and how quickly they were made.
+pub(crate) async fn idle(effort: &Effort, wanted: &Wanted) -> io::Result<()> {
+    let mut table = table(&["idle", "connections", "made in a second", "KiB each", "goal"]);
+    for over in Over::EACH {
+        for program in [Idle(effort.idle), BareIdle(effort.idle)] {
+            let name = format!("{over} idle, {program}");
+            if !wanted.holds(&name) {
+                continue;
+            }
+            eprintln!("{name}");
+            let what = What { over, program, size: SMALL };
+            let (made, each) = pairs::idle(effort, what).await?;
+            // As E10 of the fault cases has them.
+            let goal = match (over, program) {
+                (Over::Tcp, Idle(_)) => Some(32.0),
+                (Over::Tls, Idle(_)) => Some(64.0),
+                (Over::Quic, Idle(_)) => Some(96.0),
+                _ => None,
+            };
+            let each = f64::from(u32::try_from(each).unwrap_or(u32::MAX)) / 1024.0;
+            table.add_row([
+                name,
+                effort.idle.to_string(),
+                format!("{made:.0}"),
+                format!("{each:.1}"),
+                shown("<=", goal),
+            ]);
+        }
+    }
+    print("memory of the end that listens; both ends share the machine", &table);
     Ok(())
 }
 

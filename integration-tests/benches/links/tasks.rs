@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -63,7 +62,7 @@ const CHANNEL: usize = 1024;
 const HEADER: usize = 8;
 
 pub(crate) async fn send(job: &Job, tasks: usize, meter: Meter) -> io::Result<Meter> {
-    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, job.port)).await?;
+    let socket = TcpStream::connect(job.spot.address).await?;
     socket.set_nodelay(true)?;
     let (reader, writer) = socket.into_split();
     let (sender, receiver) = mpsc::channel::<Item>(CHANNEL);
@@ -137,7 +136,7 @@ async fn next(socket: &mut OwnedReadHalf, number: &mut [u8; HEADER]) -> io::Resu
 }
 
 pub(crate) async fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> io::Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, job.port)).await?;
+    let listener = TcpListener::bind(job.spot.address).await?;
     ready();
     let (mut socket, _) = listener.accept().await?;
     socket.set_nodelay(true)?;
