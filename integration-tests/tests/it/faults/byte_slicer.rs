@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use integration_tests::bare::Over;
 use integration_tests::relay::Relay;
 use integration_tests::{Figures, Scale, seed};
 
-use super::over::Over;
+use super::over::Place;
 use super::stage::Stage;
 
 #[tokio::test]
@@ -21,11 +22,11 @@ async fn byte_slicer_over_tls() {
 async fn slice(over: Over) {
     let (stage, seed) = (Stage::new().await, seed());
     let messages = Scale::of_environment().pick(150, 50_000);
-    let place = over.place(&stage);
+    let place = Place::new(over, &stage);
     let consumer = stage.consume(stage.consumer(&place.listens("credit=4096"), "ben")).await;
-    let relay = Relay::start(place.address, seed).await.unwrap();
+    let relay = Relay::start(place.address(), seed).await.unwrap();
     relay.slice(Some(1..=7));
-    let uri = place.dials_at(relay.address(), "send_timeout=10m");
+    let uri = place.at(relay.address()).dials("send_timeout=10m");
     let mut producer = stage.producer(&uri, "anna", messages);
     (producer.body, producer.draws, producer.seed) = ((0, 1 << 20), 256, seed);
     let begun = Instant::now();

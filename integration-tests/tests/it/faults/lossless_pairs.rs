@@ -1,6 +1,7 @@
 //! E23: what was received from one transport and is sent over another arrives as it was, over every pair, in a chain
 //! that ends where it began; or it is refused before anything is sent.
 
+use integration_tests::bare::Over;
 use integration_tests::{Figures, Scale, seed};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -9,7 +10,7 @@ use seam_core::{Connection, Datagram, Error, Fate, Receiver, Sender, binary};
 use tokio::time::timeout;
 
 use super::any_datagram::envelope;
-use super::over::Over;
+use super::over::Place;
 use super::stage::{Stage, patience};
 
 /// A transport, open at both ends.
@@ -97,8 +98,7 @@ fn form(datagram: &Datagram) -> Vec<u8> {
 
 /// What needs no broker.
 fn local(stage: &Stage) -> Vec<String> {
-    let links = [Over::Tcp, Over::Tls, Over::Quic, Over::Unix];
-    let links = links.map(|over| over.place(stage).both());
+    let links = Over::EACH.map(|over| Place::new(over, stage).both("credit=4096"));
     std::iter::once("memory://pairs".to_owned()).chain(links).collect()
 }
 
@@ -133,7 +133,7 @@ async fn lossless_pairs_with_brokers() {
         ),
     ]
     .into();
-    let locals = ["memory://pairs".to_owned(), Over::Tcp.place(&stage).both()];
+    let locals = ["memory://pairs".to_owned(), Place::new(Over::Tcp, &stage).both("credit=4096")];
     let uris: Vec<_> = locals.into_iter().chain(brokers.iter().cloned()).collect();
     let all = every_pair(uris.len());
     walk(&uris, &all, Scale::of_environment().pick(500, 10_000)).await;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use integration_tests::bare::Over;
 use integration_tests::{Figures, Scale, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::over::Over;
+use super::over::Place;
 use super::stage::{Finished, Heard, Stage, patience};
 
 /// What a run under kills came to.
@@ -17,7 +18,7 @@ struct Run {
 
 #[tokio::test]
 async fn session_lost_and_sent_again() {
-    for over in [Over::Tcp, Over::Tls, Over::Quic, Over::Unix] {
+    for over in Over::EACH {
         lose_and_send_again(over).await;
     }
 }
@@ -62,7 +63,7 @@ async fn session_lost_and_given_back() {
 async fn run(stage: &Stage, over: Over, lost: &str, seed: u64) -> Run {
     let (messages, kills) = Scale::of_environment().pick((6_000, 8), (200_000, 500));
     let mut random = StdRng::seed_from_u64(seed);
-    let place = over.place(stage);
+    let place = Place::new(over, stage);
     let consumer = || {
         let mut job = stage.consumer(&place.listens("credit=4096"), "ben");
         // So long that the load lasts, and that something is in hand at each kill.

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use integration_tests::bare::Over;
 use integration_tests::relay::{Cut, Plan, Relay};
 use integration_tests::{Figures, Scale, seed};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::over::Over;
+use super::over::Place;
 use super::stage::{Player, Stage};
 use super::{TOLERANCE, quantile};
 
@@ -34,13 +35,13 @@ async fn session_storm_over_tls() {
 async fn storm(over: Over) {
     let (stage, seed) = (Stage::new().await, seed());
     let (messages, cuts) = Scale::of_environment().pick((16_000, 120), (1_400_000, 10_000));
-    let place = over.place(&stage);
+    let place = Place::new(over, &stage);
     let consumer = stage.consumer(&place.listens("keep_alive=200ms"), "ben");
     let consumer = stage.consume(consumer).await;
-    let relay = Relay::start(place.address, seed).await.unwrap();
+    let relay = Relay::start(place.address(), seed).await.unwrap();
     let every = [Cut::Reset, Cut::Finish, Cut::Silence];
     relay.plan(Plan::Random { after: 0..30_000, cuts: every.to_vec() });
-    let uri = place.dials_at(relay.address(), "keep_alive=200ms&send_timeout=10m");
+    let uri = place.at(relay.address()).dials("keep_alive=200ms&send_timeout=10m");
     let producers = join_all((0..SESSIONS).map(|at| {
         let name = format!("anna-{at}");
         stage.produce(stage.producer(&uri, &name, messages / SESSIONS))
