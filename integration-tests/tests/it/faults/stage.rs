@@ -72,11 +72,13 @@ impl Stage {
     }
 
     /// Waits until all that has a receipt was delivered, and all that was delivered settled.
+    #[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
     pub(super) async fn settled(&self) {
         self.until(|report| (report.lost, report.unsettled) == (0, 0)).await;
     }
 
     /// Waits until the books are as `are` says.
+    #[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
     pub(super) async fn until(&self, are: impl Fn(&Report) -> bool) {
         let until = Instant::now() + patience();
         loop {
