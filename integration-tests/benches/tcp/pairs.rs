@@ -1,10 +1,10 @@
 //! Runs of one thing and of another, side by side, each in two processes.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use integration_tests::Process;
+use seam_conformance::free_port;
 use tokio::process::Command;
 
 use crate::job::{Job, Outcome, Part, Program, READY};
@@ -115,7 +115,7 @@ async fn run(effort: Effort, program: Program, size: usize, counting: bool) -> i
         pinned: matches!(program, Program::Request | Program::Echo),
         counting,
     };
-    let port = free_port()?;
+    let port = free_port();
     let mut receiver = spawn(&job(Part::Receive, port))?;
     if receiver.line(PATIENCE).await? != READY {
         return Err(io::Error::other("the receiver is not ready"));
@@ -133,9 +133,4 @@ fn spawn(job: &Job) -> io::Result<Process> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg(crate::CHILD).arg(serde_json::to_string(job)?);
     Process::spawn(command)
-}
-
-/// A port that nobody listens on.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
