@@ -2,7 +2,9 @@
 
 use std::time::SystemTime;
 
-use crate::quakes::{free_port, run};
+use seam_conformance::free_port;
+
+use crate::quakes::run;
 
 #[test]
 #[ignore = "needs brokers: integration-tests/brokers run kafka rabbitmq sqs -- cargo test -p seam-examples --all-features -- --include-ignored"]

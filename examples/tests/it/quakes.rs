@@ -173,22 +173,6 @@ fn start_slowly(ledger: &Path) -> Child {
     child
 }
 
-/// A port of this machine at which nobody listens.
-pub(crate) fn free_port() -> u16 {
-    // Nobody else asks for a port below those that the system gives away by itself.
-    let ports = 14_000..18_000;
-    let from = ports.start + u16::try_from(std::process::id() % 4_000).unwrap();
-    let free = (from..ports.end).chain(ports.start..from).find(|port| {
-        static TAKEN: std::sync::Mutex<Vec<u16>> = std::sync::Mutex::new(Vec::new());
-        let mut taken = TAKEN.lock().unwrap();
-        let free =
-            !taken.contains(port) && std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
-        taken.push(*port);
-        free
-    });
-    free.expect("a port is free")
-}
-
 #[cfg(unix)]
 fn signal(child: &Child, name: &str) {
     // It may have ended meanwhile; what it did is looked at after.
@@ -207,6 +191,8 @@ fn end_of(child: Child) -> Output {
 #[cfg(unix)]
 mod over_tcp {
     use std::collections::HashSet;
+
+    use seam_conformance::free_port;
 
     use super::*;
 
