@@ -73,10 +73,16 @@ impl Links {
         let acceptor = match known {
             Some(acceptor) if acceptor.serve(&hub)? => acceptor,
             _ => {
-                if let Some((_, ending)) = acceptors.remove(&name) {
-                    ending.wait().await;
+                // What has ended gives its socket back first: under another name it may be the same one.
+                let has_ended = |acceptor: &Weak<Acceptor>| {
+                    acceptor.upgrade().is_none_or(|acceptor| acceptor.has_ended())
+                };
+                let ended = acceptors.values().filter(|(acceptor, _)| has_ended(acceptor));
+                let ending: Vec<TaskTracker> = ended.map(|(_, tasks)| tasks.clone()).collect();
+                for tasks in ending {
+                    tasks.wait().await;
                 }
-                acceptors.retain(|_, (acceptor, _)| acceptor.strong_count() > 0);
+                acceptors.retain(|_, (acceptor, tasks)| !has_ended(acceptor) || !tasks.is_empty());
                 let listener = self.carrier.listen(&shared.endpoint).await?;
                 let acceptor = Acceptor::start(listener, name.clone(), &hub);
                 acceptors.insert(name, (Arc::downgrade(&acceptor), acceptor.tasks()));
