@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{Connection, Endpoint as Socket, VarInt};
+use quinn::{Connection, Endpoint as Dialler, VarInt};
 use rustls::pki_types::CertificateDer;
 use seam_certificates::{Certificate, Dialling, EXPORTER, End, Settings};
 use seam_core::{Endpoint, Error, Event, Result};
@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Options, PROTOCOLS};
 use crate::failure;
+use crate::socket::Socket;
 use crate::stream::Lane;
 
 /// A connection, for as long as somebody has a stream of it.
@@ -28,20 +29,30 @@ pub(crate) struct Shared {
     pub(crate) is_doubtful: AtomicBool,
     /// What still gets through, and good-byes.
     pub(crate) closing: TaskTracker,
-    /// The socket of a connection that was dialled: nobody else has it.
-    socket: Option<Socket>,
+    origin: Origin,
+}
+
+/// Where a connection comes from, and so whose its socket is.
+pub(crate) enum Origin {
+    /// It was dialled: nobody else has the socket.
+    Dialled(Dialler),
+    /// It was accepted.
+    Accepted { _at: Arc<Socket> },
 }
 
 impl Shared {
     pub(crate) fn new(
         connection: Connection,
         endpoint: Arc<str>,
-        end: End,
-        socket: Option<Socket>,
+        origin: Origin,
         closing: TaskTracker,
     ) -> Arc<Self> {
         let is_doubtful = AtomicBool::new(false);
-        Arc::new(Self { connection, endpoint, end, is_doubtful, closing, socket })
+        let end = match &origin {
+            Origin::Dialled(_) => End::Dialler,
+            Origin::Accepted { .. } => End::Listener,
+        };
+        Arc::new(Self { connection, endpoint, end, is_doubtful, closing, origin })
     }
 
     /// The next stream that this end opens, as a link.
@@ -76,9 +87,10 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.connection.close(VarInt::from_u32(0), b"done");
-        if let Some(socket) = self.socket.take() {
+        if let Origin::Dialled(dialler) = &self.origin {
+            let dialler = dialler.clone();
             // Until the other end knows, or need not any more.
-            self.closing.spawn(async move { drop(timeout(GOOD_BYE, socket.wait_idle()).await) });
+            self.closing.spawn(async move { drop(timeout(GOOD_BYE, dialler.wait_idle()).await) });
         }
     }
 }
@@ -184,13 +196,13 @@ impl Dialled {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = Socket::client(any);
-        let socket = socket.map_err(|error| Error::disconnected(&*endpoint, error))?;
-        let connecting = socket.connect_with(config, address, name);
+        let dialler = Dialler::client(any);
+        let dialler = dialler.map_err(|error| Error::disconnected(&*endpoint, error))?;
+        let connecting = dialler.connect_with(config, address, name);
         let connecting = connecting.map_err(|error| Error::disconnected(&*endpoint, error))?;
         let connection = connecting.await;
         let connection =
             connection.map_err(|error| failure::error(&endpoint, End::Dialler, &error))?;
-        Ok(Shared::new(connection, endpoint, End::Dialler, Some(socket), self.closing.clone()))
+        Ok(Shared::new(connection, endpoint, Origin::Dialled(dialler), self.closing.clone()))
     }
 }

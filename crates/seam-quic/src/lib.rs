@@ -46,6 +46,7 @@ mod config;
 mod dialled;
 mod failure;
 mod listening;
+mod socket;
 mod stream;
 mod transport;
 

@@ -1,5 +1,6 @@
 //! A socket that listens: connections that shake hands, and the streams that they open.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connecting, Endpoint as Socket, Incoming};
+use quinn::{Connecting, Incoming};
 use rustls::ServerConfig;
 use seam_certificates::{End, Reloaded, kept};
 use seam_core::{Error, Event, Result};
@@ -19,23 +20,31 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::config::Options;
-use crate::dialled::{GOOD_BYE, Shared};
+use crate::dialled::{Origin, Shared};
 use crate::failure;
+use crate::socket::{Socket, Sockets};
 use crate::stream::Lane;
 
 /// A socket that listens.
 pub(crate) struct Listening {
-    socket: Socket,
+    socket: Arc<Socket>,
     endpoint: Arc<str>,
     config: Arc<Reloaded<ServerConfig>>,
     /// Its first configuration. Those that follow keep the key of its tokens: whoever was asked to come again with one may
     /// come after a reload.
     first: quinn::ServerConfig,
     closing: TaskTracker,
-    /// Handshakes under way, and connections whose next stream is waited for.
-    waits: Mutex<FuturesUnordered<BoxFuture<'static, Turn>>>,
+    waits: Mutex<Waits>,
     /// When to look at the files, however many connections come between.
     looks: Mutex<Interval>,
+}
+
+/// Handshakes under way, and connections whose next stream is waited for.
+#[derive(Default)]
+struct Waits {
+    turns: FuturesUnordered<BoxFuture<'static, Turn>>,
+    /// How many of them are connections.
+    standing: usize,
 }
 
 /// What one of them came to.
@@ -51,7 +60,7 @@ enum Turn {
 /// How long a handshake may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Handshakes under way from which on an address must show that it is real, and from which on nobody is let in.
+/// Connections that do not stand from which on an address must show that it is real, and from which on nobody is let in.
 const MANY: usize = 64;
 const TOO_MANY: usize = 1024;
 
@@ -59,19 +68,20 @@ const TOO_MANY: usize = 1024;
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Listening {
-    pub(crate) fn new(
+    pub(crate) async fn new(
+        sockets: &Sockets,
         address: SocketAddr,
         endpoint: Arc<str>,
         config: Reloaded<ServerConfig>,
         options: &Options,
         closing: TaskTracker,
-    ) -> Result<std::io::Result<Self>> {
+    ) -> Result<io::Result<Self>> {
         let mut first = quinn::ServerConfig::with_crypto(as_quinn(&config.current())?);
         first
             .transport_config(options.transport()?)
             .migration(options.migration)
             .max_incoming(TOO_MANY);
-        Ok(Socket::server(first.clone(), address).map(|socket| {
+        Ok(sockets.listen(address, &first, &closing).await.map(|socket| {
             let mut looks = interval(LOOK);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             Self {
@@ -87,28 +97,33 @@ impl Listening {
     }
 
     /// Begins a handshake, where there is room for one.
-    fn arrive(&self, incoming: Incoming, waits: &FuturesUnordered<BoxFuture<'static, Turn>>) {
-        let shaking = self.socket.open_connections();
-        if waits.len() >= TOO_MANY && shaking >= TOO_MANY {
+    fn arrive(&self, incoming: Incoming, waits: &Waits) {
+        // Handshakes, and what ends. A first packet that takes itself back is among them: it costs whoever sends it no
+        // more than a packet, and is kept as long as silence may last.
+        let halfway = self.socket.endpoint.open_connections().saturating_sub(waits.standing);
+        if halfway >= TOO_MANY {
             incoming.refuse();
             return;
         }
-        if waits.len() >= MANY && !incoming.remote_address_validated() && incoming.may_retry() {
+        if halfway >= MANY && !incoming.remote_address_validated() && incoming.may_retry() {
             // It may come again with the proof that its address is real.
             drop(incoming.retry());
             return;
         }
         let address = incoming.remote_address();
-        match incoming.accept() {
+        let turn = match incoming.accept() {
             Ok(connecting) => {
-                let shaking = shake(connecting, self.endpoint.clone(), self.closing.clone());
-                waits.push(shaking.map(move |shaken| Turn::Shaken(address, shaken)).boxed());
+                let origin = Origin::Accepted { _at: self.socket.clone() };
+                let shaking =
+                    shake(connecting, self.endpoint.clone(), origin, self.closing.clone());
+                shaking.map(move |shaken| Turn::Shaken(address, shaken)).boxed()
             }
             Err(error) => {
                 let error = failure::error(&self.endpoint, End::Listener, &error);
-                waits.push(std::future::ready(Turn::Shaken(address, Err(error))).boxed());
+                std::future::ready(Turn::Shaken(address, Err(error))).boxed()
             }
-        }
+        };
+        waits.turns.push(turn);
     }
 }
 
@@ -119,27 +134,30 @@ impl Listener for Listening {
         let mut waits = self.waits.lock().await;
         loop {
             let turn = tokio::select! {
-                incoming = self.socket.accept() => match incoming {
+                incoming = self.socket.endpoint.accept() => match incoming {
                     Some(incoming) => {
                         self.arrive(incoming, &waits);
                         continue;
                     }
                     None => return Err(Error::disconnected(&*self.endpoint, "the socket was closed")),
                 },
-                Some(turn) = waits.next() => turn,
+                Some(turn) = waits.turns.next() => turn,
             };
             match turn {
-                Turn::Shaken(_, Ok(shared)) => waits.push(next(shared).boxed()),
+                Turn::Shaken(_, Ok(shared)) => {
+                    waits.standing += 1;
+                    waits.turns.push(next(shared).boxed());
+                }
                 Turn::Shaken(address, Err(error)) => {
                     let address = address.to_string();
                     return Ok(Arrival { address, link: std::future::ready(Err(error)).boxed() });
                 }
                 Turn::Stream(shared, lane) => {
                     let link = shared.link(lane);
-                    waits.push(next(shared).boxed());
+                    waits.turns.push(next(shared).boxed());
                     return Ok(Arrival::ready(link?));
                 }
-                Turn::Ended => {}
+                Turn::Ended => waits.standing -= 1,
             }
         }
     }
@@ -153,7 +171,7 @@ impl Listener for Listening {
                 if !Arc::ptr_eq(&before, &config) {
                     let mut next = self.first.clone();
                     next.crypto = as_quinn(&config)?;
-                    self.socket.set_server_config(Some(next));
+                    self.socket.endpoint.set_server_config(Some(next));
                 }
                 Ok(())
             });
@@ -166,9 +184,7 @@ impl Listener for Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // Its connections go with whoever has streams of them; then the socket is free.
-        let socket = self.socket.clone();
-        self.closing.spawn(async move { drop(timeout(GOOD_BYE, socket.wait_idle()).await) });
+        self.socket.leave();
     }
 }
 
@@ -181,6 +197,7 @@ fn as_quinn(config: &Arc<ServerConfig>) -> Result<Arc<QuicServerConfig>> {
 async fn shake(
     connecting: Connecting,
     endpoint: Arc<str>,
+    origin: Origin,
     closing: TaskTracker,
 ) -> Result<Arc<Shared>> {
     let connection = match timeout(PATIENCE, connecting).await {
@@ -189,7 +206,7 @@ async fn shake(
     };
     let connection =
         connection.map_err(|error| failure::error(&endpoint, End::Listener, &error))?;
-    Ok(Shared::new(connection, endpoint, End::Listener, None, closing))
+    Ok(Shared::new(connection, endpoint, origin, closing))
 }
 
 /// Waits for the next stream that the other end opens. A connection on which nobody has one is not kept for ever.

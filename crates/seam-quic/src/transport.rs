@@ -13,6 +13,7 @@ use seam_link::{Carrier, Link, Links, Listener, tcp};
 use crate::config::{Options, PROTOCOLS, SCHEMES};
 use crate::dialled::Dialled;
 use crate::listening::Listening;
+use crate::socket::Sockets;
 
 /// The transport of `quic://`. Clones share connections and the sockets that listen.
 ///
@@ -33,7 +34,7 @@ impl Quic {
     #[must_use]
     pub fn new() -> Self {
         let dialled = Dialled::new(Dialling::default());
-        Self(Links::new(&SCHEMES, Sockets { dialled, given: None }))
+        Self(Links::new(&SCHEMES, Lanes { dialled, sockets: Sockets::default(), given: None }))
     }
 
     /// One with configurations of rustls instead, for what no URI can say: keys in hardware, verifiers of one's own. The
@@ -41,7 +42,10 @@ impl Quic {
     #[must_use]
     pub fn with_configs(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Self {
         let dialled = Dialled::new(Dialling::with_config(client));
-        Self(Links::new(&SCHEMES, Sockets { dialled, given: Some(server) }))
+        Self(Links::new(
+            &SCHEMES,
+            Lanes { dialled, sockets: Sockets::default(), given: Some(server) },
+        ))
     }
 }
 
@@ -71,13 +75,14 @@ impl Transport for Quic {
 }
 
 /// What dials and listens.
-struct Sockets {
+struct Lanes {
     dialled: Dialled,
+    sockets: Sockets,
     given: Option<Arc<ServerConfig>>,
 }
 
 #[async_trait]
-impl Carrier for Sockets {
+impl Carrier for Lanes {
     fn check(&self, endpoint: &Endpoint) -> Result<()> {
         Options::new(endpoint)?;
         let settings = Settings::new(endpoint)?;
@@ -104,7 +109,8 @@ impl Carrier for Sockets {
         let address = tcp::addresses(endpoint, host).await?.into_iter().next();
         let address = address.ok_or_else(|| tcp::cannot_listen(endpoint, host, &unknown()))?;
         let (name, closing) = (endpoint.to_string().into(), self.dialled.closing.clone());
-        let listening = Listening::new(address, name, config, &options, closing)?;
+        let listening =
+            Listening::new(&self.sockets, address, name, config, &options, closing).await?;
         Ok(Box::new(listening.map_err(|error| tcp::cannot_listen(endpoint, host, &error))?))
     }
 
@@ -128,8 +134,8 @@ impl Carrier for Sockets {
     }
 }
 
-impl std::fmt::Debug for Sockets {
+impl std::fmt::Debug for Lanes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sockets").field("given", &self.given.is_some()).finish_non_exhaustive()
+        f.debug_struct("Lanes").field("given", &self.given.is_some()).finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@ use seam_certificates::issue::{Authority, Purpose, Wish, write_new};
 use tempfile::TempDir;
 
 /// A file of one authority with a listener at loopback and a client, as `seam certs new` makes them.
-fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     static FOLDER: LazyLock<TempDir> = LazyLock::new(|| {
         let folder = TempDir::new().unwrap();
         let hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);

@@ -8,3 +8,4 @@
 mod certs;
 mod conformance;
 mod peers;
+mod sockets;
