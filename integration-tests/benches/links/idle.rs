@@ -36,7 +36,7 @@ pub(crate) fn run(job: &Job, count: usize) -> Result<Outcome> {
             (Part::Receive, Program::Idle(_)) => receive(job, count).await,
             (Part::Receive, _) => bare_receive(job, count).await,
             (Part::Send, Program::Idle(_)) => {
-                let uri = ours::uri(job);
+                let uri = uri(job, count);
                 // Endpoints of one registry share a connection of QUIC.
                 dial(count, || async { Ok(seam::registry().client(uri.as_str()).await?) }).await
             }
@@ -69,6 +69,11 @@ async fn dial<T, F: Future<Output = Result<T>>>(
     Ok(Outcome { messages: u64::try_from(count)?, seconds, ..Outcome::default() })
 }
 
+/// All come from one source, of which a listener would not let so many in.
+fn uri(job: &Job, count: usize) -> String {
+    format!("{}&connections={count}&source_connections={count}", ours::uri(job))
+}
+
 /// Until standard input ends.
 async fn hold() -> Result<()> {
     tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await?;
@@ -76,7 +81,7 @@ async fn hold() -> Result<()> {
 }
 
 async fn receive(job: &Job, count: usize) -> Result<Outcome> {
-    let connection = seam::registry().server(ours::uri(job).as_str()).await?;
+    let connection = seam::registry().server(uri(job, count).as_str()).await?;
     let _receiver = connection.receiver().await?;
     let before = resident()?;
     say(READY);
