@@ -322,8 +322,8 @@ impl Remote {
     /// Drives the connection until the peer is gone.
     pub(crate) async fn drive(self: Arc<Self>) {
         let mut sleep: Option<(Duration, seam_core::Sleep)> = None;
-        std::future::poll_fn(|cx| {
-            loop {
+        loop {
+            std::future::poll_fn(|cx| {
                 self.alarm.set_driver(cx.waker());
                 let waits = match &mut sleep {
                     Some((_, timer)) => timer.as_mut().poll(cx).is_pending(),
@@ -336,30 +336,35 @@ impl Remote {
                 if !waits {
                     sleep = None;
                 }
-                let due = {
-                    let mut state = lock(&self.state);
-                    self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
-                    self.turns(&mut state);
-                    // The bell again: a stream may know only whom it met last.
-                    let bell = Waker::from(self.alarm.clone());
-                    state.tend(&self.shared, &mut Context::from_waker(&bell));
-                    if state.io.is_none() {
-                        // Also where only time told that the peer is silent.
-                        self.ended.notify_waiters();
-                    }
-                    if state.gone.is_some() {
-                        return Poll::Ready(());
-                    }
-                    state.sleeps_until = state.due(&self.shared);
-                    state.sleeps_until
-                };
-                let now = self.shared.clock().now();
-                if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
-                    sleep = Some((due, self.shared.clock().sleep(due.saturating_sub(now))));
-                }
+                Poll::Ready(())
+            })
+            .await;
+            if self.alarm.has_told() {
+                // A call may wake behind this task, as runtimes go; what it has to send goes with what there is to tell.
+                tokio::task::yield_now().await;
             }
-        })
-        .await;
+            let due = {
+                let mut state = lock(&self.state);
+                self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
+                self.turns(&mut state);
+                // The bell again: a stream may know only whom it met last.
+                let bell = Waker::from(self.alarm.clone());
+                state.tend(&self.shared, &mut Context::from_waker(&bell));
+                if state.io.is_none() {
+                    // Also where only time told that the peer is silent.
+                    self.ended.notify_waiters();
+                }
+                if state.gone.is_some() {
+                    return;
+                }
+                state.sleeps_until = state.due(&self.shared);
+                state.sleeps_until
+            };
+            let now = self.shared.clock().now();
+            if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
+                sleep = Some((due, self.shared.clock().sleep(due.saturating_sub(now))));
+            }
+        }
     }
 
     /// Takes over everything that was settled.
