@@ -39,9 +39,11 @@
 //! | --- | --- | --- |
 //! | `memory` | `memory://`, within one process | yes |
 //! | `tcp` | `tcp://`, sessions over TCP and the wire of the crate `connect` | yes |
+//! | `tls` | `tls://`, the same over TLS, with certificates | yes |
 //! | `unix` | `unix://`, sessions over Unix domain sockets | yes |
 //! | `kafka` | `kafka://` | no |
 //! | `kafka-tls` | `kafka+tls://`, and SASL SCRAM | no |
+//! | `quic` | `quic://`, the same over QUIC | no |
 //! | `rabbitmq` | `rabbitmq://`, `amqp://`, and over TLS `rabbitmq+tls://`, `amqps://` | no |
 //! | `sqs` | `sqs://`, and at a host of its own `sqs+http://`, `sqs+https://` | no |
 
@@ -49,12 +51,16 @@ pub use seam_core::*;
 #[cfg(feature = "kafka")]
 pub use seam_kafka::Kafka;
 pub use seam_layers as layers;
+#[cfg(feature = "quic")]
+pub use seam_quic::Quic;
 #[cfg(feature = "rabbitmq")]
 pub use seam_rabbitmq::RabbitMq;
 #[cfg(feature = "sqs")]
 pub use seam_sqs::Sqs;
 #[cfg(feature = "tcp")]
 pub use seam_tcp::Tcp;
+#[cfg(feature = "tls")]
+pub use seam_tls::Tls;
 #[cfg(all(unix, feature = "unix"))]
 pub use seam_unix::Unix;
 
@@ -72,6 +78,10 @@ pub fn registry() -> Registry {
     let registry = registry.with(Memory::new());
     #[cfg(feature = "tcp")]
     let registry = registry.with(Tcp::new());
+    #[cfg(feature = "tls")]
+    let registry = registry.with(Tls::new());
+    #[cfg(feature = "quic")]
+    let registry = registry.with(Quic::new());
     #[cfg(all(unix, feature = "unix"))]
     let registry = registry.with(Unix::new());
     #[cfg(feature = "kafka")]

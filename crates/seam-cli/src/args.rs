@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 use seam_core::{Endpoint, Error, Kind, Parameter, Scheme, Shape, Uri};
 
 use crate::bridge::BridgeArgs;
+#[cfg(feature = "tls")]
+use crate::certs::CertsCommand;
 use crate::describe::{CapsArgs, TransportsArgs};
 use crate::failure::{Failure, Outcome};
 use crate::receive::ReceiveArgs;
@@ -40,6 +42,9 @@ pub(crate) enum Command {
     Caps(CapsArgs),
     Transports(TransportsArgs),
     Remove(RemoveArgs),
+    #[cfg(feature = "tls")]
+    #[command(subcommand)]
+    Certs(CertsCommand),
 }
 
 /// Delete what opening a URI has created on its broker

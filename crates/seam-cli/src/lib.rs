@@ -63,6 +63,8 @@
 
 mod args;
 mod bridge;
+#[cfg(feature = "tls")]
+mod certs;
 mod describe;
 mod dialog;
 mod failure;

@@ -12,6 +12,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Args, Command, unless_stopped};
+#[cfg(feature = "tls")]
+use crate::certs;
 use crate::failure::{Failure, Outcome};
 use crate::stop::{Signals, Stop};
 use crate::{bridge, describe, receive, request, send, serve};
@@ -82,6 +84,8 @@ async fn run_command(registry: &Registry, command: Command, stop: &Stop) -> Outc
         Command::Caps(args) => describe::caps(registry, &args, &mut std::io::stdout(), stop).await,
         Command::Transports(args) => describe::transports(registry, &args, &mut std::io::stdout()),
         Command::Remove(args) => unless_stopped(stop, registry.remove(args.uri.as_str())).await,
+        #[cfg(feature = "tls")]
+        Command::Certs(command) => certs::run(&command, &mut std::io::stdout()),
     }
 }
 

@@ -82,6 +82,20 @@ pub enum Event {
         /// Who.
         peer: Arc<Peer>,
     },
+    /// Peers that came were not let in. One event stands for all of them since the last event of another kind, so that whoever
+    /// knocks in vain does not push out what else happened.
+    PeersRefused {
+        /// How many.
+        count: u64,
+        /// From where the last one came, and why it was not let in.
+        reason: String,
+    },
+    /// Files changed that this end shows or trusts, such as its certificate, and cannot be used; what was read before is used
+    /// on.
+    ReloadFailed {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A promise no longer holds, for instance after a change of policy on the broker.
     CapabilityLost {
         /// Which.
@@ -184,6 +198,10 @@ statistics! {
     peers_arrived,
     /// Peers that went.
     peers_departed,
+    /// Peers that were not let in.
+    peers_refused,
+    /// Times that changed files could not be used.
+    reloads_failed,
     /// Events that nobody took in time.
     events_dropped,
 }
@@ -205,6 +223,25 @@ struct Ring {
     events: VecDeque<Event>,
     wakers: Vec<Waker>,
     state: State,
+}
+
+impl Ring {
+    fn push(&mut self, event: Event, counters: &Counters) {
+        if let (
+            Some(Event::PeersRefused { count: before, reason: last }),
+            Event::PeersRefused { count, reason },
+        ) = (self.events.back_mut(), &event)
+        {
+            *before += count;
+            last.clone_from(reason);
+            return;
+        }
+        if self.events.len() == Events::CAPACITY {
+            self.events.pop_front();
+            add(&counters.events_dropped, 1u64);
+        }
+        self.events.push_back(event);
+    }
 }
 
 impl Events {
@@ -231,11 +268,7 @@ impl Events {
             }
             _ => {}
         }
-        if ring.events.len() == Self::CAPACITY {
-            ring.events.pop_front();
-            add(&self.0.counters.events_dropped, 1u64);
-        }
-        ring.events.push_back(event);
+        ring.push(event, &self.0.counters);
         let wakers = std::mem::take(&mut ring.wakers);
         drop(ring);
         wakers.into_iter().for_each(Waker::wake);
@@ -258,6 +291,8 @@ impl Events {
             Event::RequesterGone => add(&c.requesters_gone, 1u64),
             Event::PeerArrived { .. } => add(&c.peers_arrived, 1u64),
             Event::PeerDeparted { .. } => add(&c.peers_departed, 1u64),
+            Event::PeersRefused { count, .. } => add(&c.peers_refused, *count),
+            Event::ReloadFailed { .. } => add(&c.reloads_failed, 1u64),
         }
     }
 

@@ -6,6 +6,26 @@
 
 use crate::{Capability, Error, Kind, Parameter, Result, Scheme, Side};
 
+/// Two lists in one, for a constant table of a transport.
+///
+/// # Panics
+///
+/// While it is compiled, where `ALL` is not the length of both.
+#[must_use]
+pub const fn join<const ONE: usize, const OTHER: usize, const ALL: usize>(
+    one: [Parameter; ONE],
+    other: [Parameter; OTHER],
+) -> [Parameter; ALL] {
+    assert!(ONE + OTHER == ALL, "the table has another length");
+    let mut all = [GROUP; ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < ONE { one[at] } else { other[at - ONE] };
+        at += 1;
+    }
+    all
+}
+
 /// `group`: receivers of a group compete; each group gets every datagram.
 pub const GROUP: Parameter = Parameter::new("group", Kind::Text)
     .with_side(Side::Server)

@@ -21,6 +21,8 @@ pub(crate) struct Alarm {
     noted: AtomicBool,
     /// Whether the task that drives was asked to look after everything, and nobody has since.
     called: AtomicBool,
+    /// Whether a call that waits was woken, and nobody has looked since.
+    told: AtomicBool,
     /// Whether the distributor has something to send, of which the task that drives was not told.
     offered: AtomicBool,
 }
@@ -37,6 +39,7 @@ impl Alarm {
     /// Somebody looks after the connection now: what rang before needs no other.
     pub(crate) fn heard(&self) {
         self.noted.store(false, Ordering::SeqCst);
+        self.told.store(false, Ordering::SeqCst);
     }
 
     /// Somebody does all that whoever drives would do.
@@ -69,6 +72,11 @@ impl Alarm {
         self.noted.load(Ordering::SeqCst) || self.called.load(Ordering::SeqCst)
     }
 
+    /// Whether a call that waits was woken and is about to look.
+    pub(crate) fn has_told(&self) -> bool {
+        self.told.load(Ordering::SeqCst)
+    }
+
     /// Whether the task that drives is about to look after everything.
     pub(crate) fn is_called(&self) -> bool {
         self.called.load(Ordering::SeqCst)
@@ -89,6 +97,7 @@ impl Alarm {
     fn ring_loud(&self) {
         let waiter = lock(&self.waiter).take();
         if let Some((_, waiter)) = waiter {
+            self.told.store(true, Ordering::SeqCst);
             waiter.wake();
         }
         self.wake_driver();

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 
 use async_trait::async_trait;
-use seam_core::{Endpoint, Peer, Result};
+use seam_core::{Endpoint, Error, Event, Peer, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// What dials and listens for the endpoints of its schemes.
@@ -52,6 +53,16 @@ pub trait Carrier: fmt::Debug + Send + Sync + 'static {
     /// Whether nobody but users of this machine, or who proved who they are, can reach a listener at
     /// `endpoint`. Any other asks for `?token_file=`, or for the word `insecure`.
     fn is_sheltered(&self, endpoint: &Endpoint) -> bool;
+
+    /// Ready once nothing is under way of what links have left behind: bytes that still get through, good-byes. Waited for
+    /// when an endpoint drains. By default there is nothing.
+    async fn finish(&self) {}
+
+    /// The parameter by which a listener of this carrier has peers prove who they are, for whoever forgot it; as
+    /// `client_ca=`. By default there is none.
+    fn proof(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A socket that listens.
@@ -63,6 +74,12 @@ pub trait Listener: Send + Sync + 'static {
     ///
     /// Those of the operating system; it is asked again after a while.
     async fn accept(&self) -> Result<Arrival>;
+
+    /// The next thing that happened to the listener itself, for whoever watches the events of its endpoints. Dropping the
+    /// call loses none. By default nothing ever happens.
+    async fn news(&self) -> Event {
+        std::future::pending().await
+    }
 }
 
 /// A connection that has come, and what is still to be done until bytes flow.
@@ -89,6 +106,10 @@ impl fmt::Debug for Arrival {
 }
 
 /// A stream of bytes both ways.
+///
+/// Where a carrier knows what is wrong better than an error of the operating system says, the error holds a
+/// [`seam_core::Error`] as its cause: `io::Error::other(Error::Denied { .. })`. That is told then, and one that is not
+/// [retryable](seam_core::Error::is_retryable) ends the dialling.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
@@ -100,6 +121,8 @@ pub struct Link {
     pub(crate) identity: Option<String>,
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) exporter: Vec<u8>,
+    pub(crate) is_private: bool,
+    pub(crate) news: Option<Event>,
 }
 
 impl Link {
@@ -111,6 +134,8 @@ impl Link {
             identity: None,
             attributes: Vec::new(),
             exporter: Vec::new(),
+            is_private: false,
+            news: None,
         }
     }
 
@@ -128,11 +153,26 @@ impl Link {
         self
     }
 
+    /// Sets what happened when this was dialled, for whoever watches the endpoint's events.
+    #[must_use]
+    pub fn with_news(mut self, news: Option<Event>) -> Self {
+        self.news = news;
+        self
+    }
+
     /// Sets a secret of this connection that both ends know and nobody else: a TLS exporter. Proofs of the
-    /// token are bound to it.
+    /// token are bound to it. Such a connection is [private](Self::with_privacy).
     #[must_use]
     pub fn with_exporter(mut self, exporter: impl Into<Vec<u8>>) -> Self {
         self.exporter = exporter.into();
+        self.with_privacy()
+    }
+
+    /// Says that nobody but the two ends can read this connection: then a secret may be told on it, with which nobody else
+    /// can go on with its sessions.
+    #[must_use]
+    pub fn with_privacy(mut self) -> Self {
+        self.is_private = true;
         self
     }
 }
@@ -144,6 +184,11 @@ impl Link {
         (peer.identity, peer.attributes) = (self.identity.clone(), self.attributes.clone());
         peer
     }
+}
+
+/// What a carrier said that is wrong, where it did.
+pub(crate) fn told(error: &io::Error) -> Option<Error> {
+    error.get_ref()?.downcast_ref().cloned()
 }
 
 impl fmt::Debug for Link {

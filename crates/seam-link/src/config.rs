@@ -53,18 +53,7 @@ const SOURCE_CONNECTIONS: Parameter = Parameter::new("source_connections", Kind:
 pub const fn parameters_with<const MORE: usize, const ALL: usize>(
     more: [Parameter; MORE],
 ) -> [Parameter; ALL] {
-    assert!(PARAMETERS.len() + MORE == ALL, "the table has another length");
-    let mut all = [parameters::GROUP; ALL];
-    let mut at = 0;
-    while at < PARAMETERS.len() {
-        all[at] = PARAMETERS[at];
-        at += 1;
-    }
-    while at < ALL {
-        all[at] = more[at - PARAMETERS.len()];
-        at += 1;
-    }
-    all
+    parameters::join(PARAMETERS, more)
 }
 
 /// What is spoken on a link.

@@ -13,6 +13,7 @@ use seam_core::distributor::{Distributor, Port, Sending};
 use seam_core::driver::{Caller, Connection, Drained, Receiver, Sender};
 use seam_core::{Action, Capabilities, Capability, Error, Peer, Result, SendError, Side};
 
+use crate::carrier::Carrier;
 use crate::hub::{Hub, Replier};
 use crate::inbox::Inbox;
 use crate::listen::Acceptor;
@@ -25,11 +26,16 @@ pub(crate) struct LinkConnection {
     hub: Arc<Hub>,
     /// Keeps the socket that listens, as long as an endpoint of it is open.
     acceptor: Option<Arc<Acceptor>>,
+    carrier: Arc<dyn Carrier>,
 }
 
 impl LinkConnection {
-    pub(crate) fn new(hub: Arc<Hub>, acceptor: Option<Arc<Acceptor>>) -> Arc<Self> {
-        Arc::new(Self { hub, acceptor })
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        acceptor: Option<Arc<Acceptor>>,
+        carrier: Arc<dyn Carrier>,
+    ) -> Arc<Self> {
+        Arc::new(Self { hub, acceptor, carrier })
     }
 
     /// The way to a requester that was replied to before, if it is still there.
@@ -157,7 +163,7 @@ impl Connection for LinkConnection {
                 drop(child.end_with(&Error::Denied { endpoint, reason: reason.to_owned() }));
                 continue;
             }
-            return Ok(Some(Arc::new(Self { hub: child, acceptor: None })));
+            return Ok(Some(Self::new(child, None, self.carrier.clone())));
         }
     }
 
@@ -194,6 +200,7 @@ impl Connection for LinkConnection {
             }
         }
         deadline(&**clock, until, self.hub.tasks.wait()).await;
+        deadline(&**clock, until, self.carrier.finish()).await;
         Ok(Drained::new(unsettled, unsent))
     }
 }

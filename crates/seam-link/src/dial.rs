@@ -4,14 +4,13 @@ use std::future::Future as _;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use seam_core::{Action, Error, Event, Peer, Result};
+use seam_core::{Action, Error, Event, Result};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::carrier::Carrier;
 use crate::config::Wire;
-use crate::handshake::{Established, Greeting, Speaks};
+use crate::handshake::{Established, Greeting};
 use crate::hub::Hub;
 use crate::remote::Remote;
 use crate::shared::{Shared, random};
@@ -102,13 +101,11 @@ impl Dialler {
         let link = link.unwrap_or_else(|| {
             Err(Error::disconnected(&*shared.name, "the host did not answer in time; is it up?"))
         })?;
+        if let Some(news) = &link.news {
+            shared.events().emit(news.clone());
+        }
         if shared.config.wire == Wire::Connect {
-            let established = Established {
-                peer: Arc::new(Peer::new(link.address.clone(), link.address)),
-                stream: link.stream,
-                buffer: BytesMut::new(),
-                speaks: Speaks::Plain,
-            };
+            let established = Established::plain(link);
             shared.allow(&established.peer, Action::Send)?;
             return Ok(established);
         }

@@ -12,11 +12,14 @@ use seam_wire::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::carrier::{Link, Stream};
+use crate::carrier::{Link, Stream, told};
 use crate::config::Token;
 
 /// How long an end may take for each of its first frames.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the last words of an end that has closed are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where both versions are welcome, whoever says nothing for so long is of version 1.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -26,8 +29,23 @@ pub(crate) struct Established {
     pub(crate) stream: Box<dyn Stream>,
     /// What was read beyond the first frames.
     pub(crate) buffer: BytesMut,
+    /// Whether nobody but the two ends can read it.
+    pub(crate) is_private: bool,
     pub(crate) peer: Arc<Peer>,
     pub(crate) speaks: Speaks,
+}
+
+impl Established {
+    /// A connection of version 1, on which nothing was said.
+    pub(crate) fn plain(link: Link) -> Self {
+        Self {
+            peer: Arc::new(link.peer(&*link.address)),
+            stream: link.stream,
+            buffer: BytesMut::new(),
+            is_private: link.is_private,
+            speaks: Speaks::Plain,
+        }
+    }
 }
 
 /// What is spoken on a connection.
@@ -72,7 +90,7 @@ impl<'a> Greeting<'a> {
         if let Some((what, found, wanted)) = below(&open, ours) {
             return Err(mismatch(what, found, wanted));
         }
-        let binding = [&body[..], &theirs, &self.link.exporter].concat();
+        let binding = self.binding(&ours.nonce, &open.nonce);
         match (token, open.token) {
             (Some(token), true) => {
                 let frame = self.frame().await?;
@@ -147,7 +165,7 @@ impl<'a> Greeting<'a> {
             return Err(error);
         }
         let acceptor = self.open(ours).await?;
-        let binding = [&dialler[..], &acceptor, &self.link.exporter].concat();
+        let binding = self.binding(&open.nonce, &ours.nonce);
         if let Some(token) = token {
             let proof = Proof {
                 token: token.bytes(),
@@ -190,6 +208,14 @@ impl<'a> Greeting<'a> {
         }
     }
 
+    /// What proofs of this connection are bound to.
+    fn binding(&self, dialler: &[u8], acceptor: &[u8]) -> Vec<u8> {
+        match &*self.link.exporter {
+            [] => [dialler, acceptor].concat(),
+            exporter => exporter.to_vec(),
+        }
+    }
+
     fn established(self, speaks: Speaks, proved: bool) -> Established {
         let id = match &speaks {
             Speaks::Plain => self.link.address.clone(),
@@ -204,7 +230,13 @@ impl<'a> Greeting<'a> {
         {
             peer.group = Some(group.to_string());
         }
-        Established { stream: self.link.stream, buffer: self.buffer, peer: Arc::new(peer), speaks }
+        Established {
+            stream: self.link.stream,
+            buffer: self.buffer,
+            is_private: self.link.is_private,
+            peer: Arc::new(peer),
+            speaks,
+        }
     }
 
     async fn open(&mut self, ours: &Open) -> Result<Vec<u8>> {
@@ -275,8 +307,19 @@ impl<'a> Greeting<'a> {
             stream.flush().await
         };
         match seam_core::clock::deadline(self.clock, until, writing).await {
-            Some(written) => written.map_err(|error| self.lost(error)),
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.why(error).await),
             None => Err(self.lost("it reads nothing")),
+        }
+    }
+
+    /// Why nothing more can be written: what the other end said before it closed counts for more than that it did.
+    async fn why(&mut self, error: std::io::Error) -> Error {
+        let until = self.clock.now().saturating_add(LAST_WORDS);
+        let reading = self.link.stream.read_buf(&mut self.buffer);
+        match seam_core::clock::deadline(self.clock, until, reading).await {
+            Some(Err(last)) if told(&last).is_some() => self.gone(last),
+            _ => told(&error).unwrap_or_else(|| self.lost(error)),
         }
     }
 
@@ -312,6 +355,9 @@ impl<'a> Greeting<'a> {
     /// What it means that nothing more can be read.
     fn gone(&self, error: std::io::Error) -> Error {
         use std::io::ErrorKind::{ConnectionReset, UnexpectedEof};
+        if let Some(told) = told(&error) {
+            return told;
+        }
         match error.kind() {
             UnexpectedEof | ConnectionReset => self.lost(
                 "it closed before it said who it is; does it speak this protocol? \

@@ -8,6 +8,7 @@
 //! # Inside
 //!
 //! - `carrier`, `transport`, `config`: what a transport crate sees.
+//! - `tcp`: sockets, for every carrier over TCP.
 //! - `dial`, `listen`, `handshake`, `sources`: how connections come to be, and come back; how many one source may have.
 //! - `remote`, `alarm`: one peer, the connection that carries it now, and who looks after it.
 //! - `outbound`, `inbound`, `plain`: what a peer is sent and sends, in sessions or in version 1.
@@ -31,6 +32,7 @@ mod ports;
 mod remote;
 mod shared;
 mod sources;
+pub mod tcp;
 mod transport;
 
 pub use carrier::{Arrival, Carrier, Link, Listener, Stream};

@@ -5,15 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::BytesMut;
-use seam_core::{Action, Clock, Error, Result};
+use seam_core::{Action, Clock, Error, Event, Result};
 use seam_wire::FaultCode;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::carrier::{Arrival, Link, Listener};
+use crate::carrier::{Arrival, Listener};
 use crate::config::Wire;
-use crate::handshake::{Established, First, Greeting, PATIENCE, Speaks};
+use crate::handshake::{Established, First, Greeting, PATIENCE};
 use crate::hub::{Hub, WeakHub};
 use crate::lock;
 use crate::sources::{Permit, Room, Source};
@@ -55,7 +54,14 @@ impl Acceptor {
         acceptor.tasks.spawn(async move {
             stop.run_until_cancelled(async {
                 loop {
-                    let arrival = listener.accept().await;
+                    let arrival = tokio::select! {
+                        arrival = listener.accept() => arrival,
+                        news = listener.news() => {
+                            let Some(acceptor) = this.upgrade() else { return };
+                            acceptor.tell(&news);
+                            continue;
+                        }
+                    };
                     let Some(acceptor) = this.upgrade() else { return };
                     match arrival {
                         Ok(arrival) => acceptor.arrive(arrival),
@@ -120,6 +126,13 @@ impl Acceptor {
         self.tasks.clone()
     }
 
+    /// Tells every endpoint of what happened to all of them.
+    fn tell(&self, event: &Event) {
+        let hubs = lock(&self.hubs);
+        let hubs = hubs.iter().filter_map(WeakHub::upgrade).filter(|hub| hub.is_open());
+        hubs.for_each(|hub| hub.events.emit(event.clone()));
+    }
+
     fn arrive(self: Arc<Self>, arrival: Arrival) {
         let Some(place) = self.room.sources.enter(Source::of_address(&arrival.address)) else {
             tracing::warn!(peer = %arrival.address, "too many connections of one source; this one is closed");
@@ -158,6 +171,11 @@ impl Acceptor {
                 Some((Ok((hub, established)), permit)) => hub.arrive(established, permit),
                 Some((Err(error), _)) => {
                     tracing::info!(peer = %address, %error, "a connection was refused");
+                    // One that went by itself was not refused.
+                    if !error.is_retryable() {
+                        let reason = format!("{address}: {error}");
+                        this.tell(&Event::PeersRefused { count: 1, reason });
+                    }
                 }
                 None if this.stop.is_cancelled() => {}
                 None => tracing::info!(peer = %address, "it said nothing yet, and gave way"),
@@ -181,7 +199,7 @@ impl Acceptor {
         if let Some(hub) = plain.as_ref().filter(|hub| hub.shared.config.wire == Wire::Connect)
             && hubs.len() == 1
         {
-            return allowed(hub.clone(), plainly(link));
+            return allowed(hub.clone(), Established::plain(link));
         }
         let mut greeting = Greeting::new(link, &*self.clock, &self.name);
         if let Some(hub) = &plain
@@ -236,13 +254,4 @@ fn served(hub: &Hub) -> (Option<&str>, bool) {
 fn allowed(hub: Arc<Hub>, established: Established) -> Result<(Arc<Hub>, Established)> {
     hub.shared.allow(&established.peer, Action::Send)?;
     Ok((hub, established))
-}
-
-fn plainly(link: Link) -> Established {
-    Established {
-        peer: Arc::new(link.peer(&*link.address)),
-        stream: link.stream,
-        buffer: BytesMut::new(),
-        speaks: Speaks::Plain,
-    }
 }

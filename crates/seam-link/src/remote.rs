@@ -158,13 +158,14 @@ impl Remote {
         if state.io.is_some() {
             state.detach(&Error::disconnected(&*self.shared.name, "a newer connection took over"));
         }
-        let Established { stream, buffer, peer, speaks } = established;
+        let Established { stream, buffer, is_private, peer, speaks } = established;
         state.permit = permit;
         state.heard = self.shared.clock().now();
         state.pinged = 0;
         state.started = None;
         state.peer = Some(peer);
         let mut io = Io::new(stream, buffer);
+        io.secret = is_private;
         match speaks {
             Speaks::Session { open, binding } => {
                 io.group = open.group;
@@ -321,8 +322,8 @@ impl Remote {
     /// Drives the connection until the peer is gone.
     pub(crate) async fn drive(self: Arc<Self>) {
         let mut sleep: Option<(Duration, seam_core::Sleep)> = None;
-        std::future::poll_fn(|cx| {
-            loop {
+        loop {
+            std::future::poll_fn(|cx| {
                 self.alarm.set_driver(cx.waker());
                 let waits = match &mut sleep {
                     Some((_, timer)) => timer.as_mut().poll(cx).is_pending(),
@@ -335,30 +336,35 @@ impl Remote {
                 if !waits {
                     sleep = None;
                 }
-                let due = {
-                    let mut state = lock(&self.state);
-                    self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
-                    self.turns(&mut state);
-                    // The bell again: a stream may know only whom it met last.
-                    let bell = Waker::from(self.alarm.clone());
-                    state.tend(&self.shared, &mut Context::from_waker(&bell));
-                    if state.io.is_none() {
-                        // Also where only time told that the peer is silent.
-                        self.ended.notify_waiters();
-                    }
-                    if state.gone.is_some() {
-                        return Poll::Ready(());
-                    }
-                    state.sleeps_until = state.due(&self.shared);
-                    state.sleeps_until
-                };
-                let now = self.shared.clock().now();
-                if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
-                    sleep = Some((due, self.shared.clock().sleep(due.saturating_sub(now))));
-                }
+                Poll::Ready(())
+            })
+            .await;
+            if self.alarm.has_told() {
+                // A call may wake behind this task, as runtimes go; what it has to send goes with what there is to tell.
+                tokio::task::yield_now().await;
             }
-        })
-        .await;
+            let due = {
+                let mut state = lock(&self.state);
+                self.wanted.fetch_or(By::Driver.bit(), Ordering::SeqCst);
+                self.turns(&mut state);
+                // The bell again: a stream may know only whom it met last.
+                let bell = Waker::from(self.alarm.clone());
+                state.tend(&self.shared, &mut Context::from_waker(&bell));
+                if state.io.is_none() {
+                    // Also where only time told that the peer is silent.
+                    self.ended.notify_waiters();
+                }
+                if state.gone.is_some() {
+                    return;
+                }
+                state.sleeps_until = state.due(&self.shared);
+                state.sleeps_until
+            };
+            let now = self.shared.clock().now();
+            if sleep.as_ref().is_none_or(|(at, _)| due < *at || *at <= now) {
+                sleep = Some((due, self.shared.clock().sleep(due.saturating_sub(now))));
+            }
+        }
     }
 
     /// Takes over everything that was settled.
@@ -382,7 +388,7 @@ impl Remote {
             Frame::Fault(fault).encode(0, io.out.buffer());
             // What the socket does not take now is not told: the peer then sees the end of the connection.
             io.write(&mut Context::from_waker(Waker::noop()));
-            if io.out.pending() == 0 {
+            if !io.is_behind() {
                 let _ =
                     Pin::new(&mut io.stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
             }
@@ -514,7 +520,7 @@ impl State {
                     more |= inbound.ack_due();
                 }
             }
-            if io.out.pending() == 0 {
+            if !io.is_behind() {
                 return;
             }
             self.wrote = io.out.pending();
@@ -567,8 +573,8 @@ impl State {
         }
         loop {
             plain.fill(&mut io.out, cx);
-            let wrote = io.out.pending() > 0 && io.write(cx);
-            plain.written(io.out.written());
+            let wrote = io.is_behind() && io.write(cx);
+            plain.written(io.flushed);
             if !wrote {
                 break;
             }

@@ -47,11 +47,17 @@ impl Links {
             || config.insecure
             || self.carrier.is_sheltered(endpoint);
         if !safe {
-            let remedy = match config.wire {
-                Wire::Session => "give it `token_file=`, or say `insecure`",
-                Wire::Connect | Wire::Any => {
-                    "say `insecure`, for this wire has no proof of identity"
-                }
+            let token = (config.wire == Wire::Session).then_some("token_file=");
+            let proofs: Vec<String> = self
+                .carrier
+                .proof()
+                .into_iter()
+                .chain(token)
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let remedy = match &*proofs {
+                [] => "say `insecure`, for this wire has no proof of identity".to_owned(),
+                proofs => format!("give it {}, or say `insecure`", proofs.join(" or ")),
             };
             let reason = format!("{endpoint} would let anybody in who reaches it; {remedy}");
             return Err(Error::invalid_endpoint(reason));
@@ -67,10 +73,16 @@ impl Links {
         let acceptor = match known {
             Some(acceptor) if acceptor.serve(&hub)? => acceptor,
             _ => {
-                if let Some((_, ending)) = acceptors.remove(&name) {
-                    ending.wait().await;
+                // What has ended gives its socket back first: under another name it may be the same one.
+                let has_ended = |acceptor: &Weak<Acceptor>| {
+                    acceptor.upgrade().is_none_or(|acceptor| acceptor.has_ended())
+                };
+                let ended = acceptors.values().filter(|(acceptor, _)| has_ended(acceptor));
+                let ending: Vec<TaskTracker> = ended.map(|(_, tasks)| tasks.clone()).collect();
+                for tasks in ending {
+                    tasks.wait().await;
                 }
-                acceptors.retain(|_, (acceptor, _)| acceptor.strong_count() > 0);
+                acceptors.retain(|_, (acceptor, tasks)| !has_ended(acceptor) || !tasks.is_empty());
                 let listener = self.carrier.listen(&shared.endpoint).await?;
                 let acceptor = Acceptor::start(listener, name.clone(), &hub);
                 acceptors.insert(name, (Arc::downgrade(&acceptor), acceptor.tasks()));
@@ -80,12 +92,12 @@ impl Links {
         if shared.config.insecure {
             tracing::warn!(endpoint = %shared.endpoint, "listening for anybody: `insecure`");
         }
-        Ok(LinkConnection::new(hub, Some(acceptor)))
+        Ok(LinkConnection::new(hub, Some(acceptor), self.carrier.clone()))
     }
 
     async fn dial(&self, shared: Arc<Shared>) -> Result<Arc<LinkConnection>> {
         let hub = Hub::new(shared.clone(), None);
-        let connection = LinkConnection::new(hub.clone(), None);
+        let connection = LinkConnection::new(hub.clone(), None, self.carrier.clone());
         let mut places = Vec::new();
         for place in 0..self.carrier.places(&shared.endpoint) {
             let (progress, watched) = watch::channel(Progress::Trying(None));

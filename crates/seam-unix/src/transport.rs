@@ -119,6 +119,7 @@ impl Listener for Listening {
 fn link(stream: UnixStream, address: String) -> io::Result<Link> {
     let who = stream.peer_cred()?;
     let link = Link::new(stream, address)
+        .with_privacy()
         .with_identity(format!("uid:{}", who.uid()))
         .with_attribute("uid", who.uid().to_string())
         .with_attribute("gid", who.gid().to_string());

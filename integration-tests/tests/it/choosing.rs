@@ -16,11 +16,13 @@ struct Column {
     same: &'static [&'static str],
 }
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 14] = [
     Column { heading: "memory", form: "memory://a", same: &[] },
     Column { heading: "tcp", form: "tcp://localhost/a", same: &[] },
     Column { heading: "tcp, connect", form: "tcp://localhost?wire=connect", same: &[] },
     Column { heading: "tcp, any", form: "tcp://localhost/a?wire=any&role=listen", same: &[] },
+    Column { heading: "tls", form: "tls://localhost/a", same: &[] },
+    Column { heading: "quic", form: "quic://localhost/a", same: &[] },
     Column { heading: "unix", form: "unix:///s?address=a", same: &[] },
     Column { heading: "kafka", form: "kafka://h/a", same: &["kafka+tls://h/a"] },
     Column {

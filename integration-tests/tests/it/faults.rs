@@ -5,11 +5,14 @@
 //! every change; `SEAM_FULL=1` makes them large.
 
 mod any_datagram;
+mod bad_line;
 mod byte_slicer;
 mod cancel_anywhere;
+mod cert_reload;
 // It goes over all transports, so all must be compiled in.
 #[cfg(all(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
 mod chain;
+mod close_busy;
 mod cut_every_offset;
 mod frozen_peer;
 mod garbage;
@@ -22,19 +25,23 @@ mod ledger_clean;
 mod load;
 mod lossless_pairs;
 mod lying_length;
+mod over;
 #[cfg(any(feature = "kafka", feature = "rabbitmq"))]
 mod own;
 #[cfg(feature = "rabbitmq")]
 mod rabbitmq;
+mod reset_storm;
 mod secrets_grep;
 mod session_lost;
 mod session_storm;
 mod shutdown_in_flight;
+mod slow_consumer;
+mod slowloris;
 #[cfg(feature = "sqs")]
 mod sqs;
 mod stage;
-#[cfg(any(feature = "rabbitmq", feature = "sqs"))]
 mod taking;
+mod written_peer;
 
 use std::time::Duration;
 

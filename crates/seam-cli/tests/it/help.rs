@@ -6,7 +6,8 @@ use crate::process::run;
 fn each_command_has_help_with_examples_and_exit_codes() {
     let said = run(&["--help"], b"");
     assert_eq!((said.code, said.complaint.as_str()), (Some(0), ""));
-    for command in ["send", "receive", "request", "serve", "bridge", "caps", "transports", "remove"]
+    for command in
+        ["send", "receive", "request", "serve", "bridge", "caps", "transports", "remove", "certs"]
     {
         assert!(said.output.contains(&format!("\n  {command} ")), "{}", said.output);
         let help = run(&[command, "--help"], b"");

@@ -6,6 +6,8 @@
 )]
 
 mod bridging;
+#[cfg(feature = "tls")]
+mod certifying;
 mod describing;
 mod help;
 mod losing;

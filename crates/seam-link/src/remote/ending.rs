@@ -7,6 +7,7 @@ use seam_wire::{Fault, FaultCode, Frame};
 
 use super::State;
 use super::io::Trouble;
+use crate::carrier::told;
 use crate::handshake::fault_error;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
@@ -41,7 +42,16 @@ impl State {
             }
             Trouble::Io(error) => {
                 self.read_rest();
-                Error::disconnected(&*shared.name, error)
+                let told = told(&error);
+                if let Some(error) = told.as_ref().filter(|error| !error.is_retryable()) {
+                    self.terminal = Some(error.clone());
+                }
+                let error = told.unwrap_or_else(|| Error::disconnected(&*shared.name, error));
+                if self.plain.is_some() && self.ends.alone {
+                    // It was cut, and nobody sends again what was lost: it is no good end.
+                    self.ends.inbox.fail(&error);
+                }
+                error
             }
             Trouble::Ended => Error::disconnected(&*shared.name, "the peer closed the connection"),
         };
@@ -83,7 +93,7 @@ impl State {
         }
         self.outbound.iter_mut().for_each(Outbound::disconnected);
         self.inbound.iter_mut().for_each(Inbound::disconnected);
-        let written = io.map_or(0, |io| io.out.written());
+        let written = io.map_or(0, |io| io.flushed);
         if let Some(plain) = self.plain.take() {
             plain.end(written);
             tracing::debug!(%error, "a connection of version 1 ended");

@@ -27,7 +27,8 @@ pub(super) struct Io {
     /// Room that is made for a read.
     pub(super) room: usize,
     pub(super) out: Outgoing,
-    pub(super) flushed: bool,
+    /// Bytes that the operating system has, of all that was written.
+    pub(super) flushed: u64,
     /// Why the socket takes nothing any more.
     pub(super) refused: Option<std::io::Error>,
     pub(super) group: Group,
@@ -44,7 +45,7 @@ impl Io {
             lent: VecDeque::new(),
             room: LEAST_ROOM,
             out: Outgoing::new(),
-            flushed: true,
+            flushed: 0,
             refused: None,
             group: Group::Default,
             binding: Vec::new(),
@@ -107,6 +108,11 @@ impl Io {
         }
     }
 
+    /// Whether there is something that the operating system does not have yet.
+    pub(super) fn is_behind(&self) -> bool {
+        self.out.pending() > 0 || self.flushed < self.out.written()
+    }
+
     /// Writes what the socket takes; whether that was everything.
     ///
     /// That it takes no more is not the end: what the peer said before it closed is still to be read, and counts
@@ -125,15 +131,14 @@ impl Io {
                 Poll::Ready(Ok(0)) => self.refused = Some(std::io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(count)) => {
                     self.out.advance(count);
-                    self.flushed = false;
                 }
                 Poll::Ready(Err(error)) => self.refused = Some(error),
             }
         }
-        if self.refused.is_none() && !self.flushed {
+        if self.refused.is_none() && self.flushed < self.out.written() {
             match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.flushed = true,
+                Poll::Pending => return false,
+                Poll::Ready(Ok(())) => self.flushed = self.out.written(),
                 Poll::Ready(Err(error)) => self.refused = Some(error),
             }
         }

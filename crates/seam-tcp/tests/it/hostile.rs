@@ -47,7 +47,9 @@ impl Raw {
         Frame::Open(Box::new(open)).encode(0, &mut dialler);
         socket.write_all(&dialler).await.unwrap();
         let dialler = dialler.split_off(Header::SIZE);
-        let (_, acceptor) = read(&mut socket).await;
+        let (kind, acceptor) = read(&mut socket).await;
+        let Frame::Open(theirs) = Frame::decode(kind, &acceptor).unwrap() else { panic!() };
+        let binding = [[instance[0]; 32], theirs.nonce].concat();
         if let Some(token) = token {
             let proof = Proof { token, dialler: &dialler, acceptor: &acceptor, exporter: &[] };
             let (kind, theirs) = read(&mut socket).await;
@@ -55,7 +57,7 @@ impl Raw {
             proof.verify(Role::Acceptor, &theirs).unwrap();
             say(&mut socket, Frame::Prove(proof.prove(Role::Dialler))).await;
         }
-        Self { socket, binding: [dialler, acceptor].concat() }
+        Self { socket, binding }
     }
 
     /// Says HELLO, and gives the answer: its type and its bytes.

@@ -1,12 +1,12 @@
 //! E14: calls are dropped wherever they wait.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::join;
+use integration_tests::bare::Over;
 use integration_tests::{Figures, Scale, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +15,8 @@ use seam_core::{Error, Receiver, Sender};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
-use super::stage::{Stage, free_address, patience};
+use super::over::Place;
+use super::stage::{Stage, patience};
 
 /// Calls of which at most so many polls are made: most wait once or twice.
 const POLLS: u32 = 4;
@@ -24,15 +25,34 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cancel_anywhere() {
-    let (_stage, seed) = (Stage::new().await, seed());
+    cancel(Over::Tcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_anywhere_over_tls() {
+    cancel(Over::Tls).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_anywhere_over_quic() {
+    cancel(Over::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cancel_anywhere_over_unix() {
+    cancel(Over::Unix).await;
+}
+
+async fn cancel(over: Over) {
+    let (stage, seed) = (Stage::new().await, seed());
     let cancels = Scale::of_environment().pick(6_000, 100_000);
-    let listen = free_address();
-    assert_eq!((tasks(), sockets(listen)), (0, 0));
+    let place = Place::new(over, &stage);
+    assert_eq!((tasks(), place.sockets()), (0, 0));
     let ledger = Ledger::new();
     let mut random = StdRng::seed_from_u64(seed);
     let (sends, receives, opens) = {
         let registry = seam::registry();
-        let uri = format!("tcp://{listen}/load");
+        let uri = place.both("credit=4096");
         let server = registry.server(uri.as_str()).await.unwrap();
         let mut receiver = server.receiver().await.unwrap();
         let client = registry.client(uri.as_str()).await.unwrap();
@@ -65,12 +85,13 @@ async fn cancel_anywhere() {
         (sends, receives, opens)
     };
     let until = Instant::now() + SOON;
-    let left = || (tasks(), sockets(listen));
+    let left = || (tasks(), place.sockets());
     while left() != (0, 0) && Instant::now() < until {
         sleep(Duration::from_millis(5)).await;
     }
     let report = ledger.check();
     Figures::new("E14 cancel_anywhere", seed, report)
+        .with("over", over)
         .with("sent", report.sent)
         .with("sends", sends)
         .with("receives", receives)
@@ -84,19 +105,6 @@ async fn cancel_anywhere() {
 
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
-}
-
-/// Open sockets of anybody with this port at either end. Other tests of this process have descriptors too, but
-/// none of these.
-fn sockets(listen: SocketAddr) -> usize {
-    let port = format!(":{:04X}", listen.port());
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let is_open = |line: &&str| {
-        let columns: Vec<&str> = line.split_whitespace().collect();
-        // One that was closed and lingers in the system has no inode.
-        (columns[1].ends_with(&port) || columns[2].ends_with(&port)) && columns[9] != "0"
-    };
-    table.lines().skip(1).filter(is_open).count()
 }
 
 /// Polls `call` so often, and then drops it.

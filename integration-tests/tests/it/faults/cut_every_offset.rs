@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::join;
-use integration_tests::Figures;
+use integration_tests::bare::Over;
 use integration_tests::relay::{Cut, Plan, Relay, Way};
+use integration_tests::{Figures, Scale};
 use seam_conformance::ledger::Report;
 use seam_core::{Connection, Datagram, Error, Event};
 use socket2::SockRef;
@@ -13,17 +14,29 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::over::Place;
 use super::stage::{Stage, free_address, patience};
 
 /// The three frames of the exchange.
 const BODIES: [&str; 3] = ["twelve apples", "", "one pear"];
 /// Exchanges at the same time.
-const AT_ONCE: u64 = 32;
+const AT_ONCE: usize = 32;
 
 /// Each exchange is a session over a relay, which cuts its first connection.
 #[tokio::test]
 async fn cut_every_offset_of_a_session() {
-    let _stage = Stage::new().await;
+    cut(Over::Tcp, 1).await;
+}
+
+/// The offsets of its handshake among them.
+#[tokio::test]
+async fn cut_every_offset_of_a_session_over_tls() {
+    cut(Over::Tls, Scale::of_environment().pick(23, 1)).await;
+}
+
+/// Cuts it behind every byte, or behind every so many.
+async fn cut(over: Over, step: usize) {
+    let stage = Stage::new().await;
     for (way, cut) in [
         (Way::Up, Cut::Reset),
         (Way::Up, Cut::Finish),
@@ -32,10 +45,11 @@ async fn cut_every_offset_of_a_session() {
     ] {
         let mut offsets = 0;
         loop {
-            let some = (offsets..offsets + AT_ONCE).map(|after| exchange(way, after, cut));
+            let some = (offsets..).step_by(step).take(AT_ONCE);
+            let some = some.map(|after| exchange(Place::new(over, &stage), way, after, cut));
             let cuts = timeout(patience(), join_all(some)).await.expect("an exchange stands still");
             let happened = cuts.iter().take_while(|cut| **cut).count();
-            offsets += u64::try_from(happened).unwrap();
+            offsets += u64::try_from(happened * step).unwrap();
             if happened < cuts.len() {
                 assert!(cuts[happened..].iter().all(|cut| !cut), "{way:?} {cut:?}: a hole");
                 break;
@@ -43,6 +57,7 @@ async fn cut_every_offset_of_a_session() {
         }
         assert!(offsets > 100, "there is a handshake and three frames: {offsets}");
         Figures::new("E6 cut_every_offset", 0, Report::default())
+            .with("over", over)
             .with("way", format!("{way:?}"))
             .with("cut", format!("{cut:?}"))
             .with("offsets", offsets)
@@ -51,14 +66,13 @@ async fn cut_every_offset_of_a_session() {
 }
 
 /// One exchange; whether it was long enough to be cut there.
-async fn exchange(way: Way, after: u64, cut: Cut) -> bool {
+async fn exchange(place: Place, way: Way, after: u64, cut: Cut) -> bool {
     let registry = seam::registry();
-    let listen = free_address();
-    let server = registry.server(format!("tcp://{listen}/load")).await.unwrap();
+    let server = registry.server(place.both("credit=4096")).await.unwrap();
     let mut receiver = server.receiver().await.unwrap();
-    let relay = Relay::start(listen, 0).await.unwrap();
+    let relay = Relay::start(place.address(), 0).await.unwrap();
     relay.plan(Plan::At { way, after, cut });
-    let opening = registry.client(format!("tcp://{}/load", relay.address()));
+    let opening = registry.client(place.at(relay.address()).both("credit=4096"));
     let first = async {
         // It obeys the plan from its first byte on; those that follow live.
         relay.until(patience(), |now| now.cuts > 0 || now.up > 0).await.unwrap();

@@ -1,9 +1,11 @@
 //! E7: a million frames that are none, on a hundred connections.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use integration_tests::actors::Books;
+use integration_tests::bare::Over;
 use integration_tests::{Figures, Scale, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -11,10 +13,10 @@ use seam_conformance::ledger::{Ledger, Outcome, Stamp};
 use seam_core::Sender;
 use seam_wire::{EnvelopeLimits, Fault, FaultCode, Frame, Group, Hello, Offers, Open, Ping};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::stage::{Stage, free_address, patience};
+use super::over::Place;
+use super::stage::{Stage, patience};
 use super::{TOLERANCE, quantile};
 
 const CONNECTIONS: u64 = 100;
@@ -25,21 +27,45 @@ const SLOWER: u32 = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_1m() {
+    defy(Over::Tcp).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_1m_over_tls() {
+    defy(Over::Tls).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_1m_over_quic() {
+    defy(Over::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_1m_over_unix() {
+    defy(Over::Unix).await;
+}
+
+async fn defy(over: Over) {
     let (stage, seed) = (Stage::new().await, seed());
     let (frames, messages) = Scale::of_environment().pick((30_000, 1_000), (1_000_000, 10_000));
-    let listen = free_address();
-    let uri = format!("tcp://{listen}/load");
-    let consumer = stage.consume(stage.consumer(&uri, "ben")).await;
+    // A handshake costs an attacker as much as the one that is attacked, and here both share a machine.
+    let (frames, attackers) = match over {
+        Over::Tcp | Over::Unix => (frames, CONNECTIONS),
+        Over::Tls => (frames / 5, CONNECTIONS),
+        Over::Quic => (frames / 10, CONNECTIONS / 10),
+    };
+    let place = Arc::new(Place::new(over, &stage));
+    let consumer = stage.consume(stage.consumer(&place.listens("credit=4096"), "ben")).await;
     let registry = seam::registry();
-    let client = registry.client(uri).await.unwrap();
+    let client = registry.client(place.dials("credit=4096")).await.unwrap();
     let sender = client.sender().await.unwrap();
     let (ledger, _) = Books::new(stage.folder()).open("anna").unwrap();
 
     let mut quiet = good(&sender, &ledger, 0..messages).await;
     let attack = async {
-        let attackers = (0..CONNECTIONS).map(|at| {
+        let attackers = (0..attackers).map(|at| {
             let random = StdRng::seed_from_u64(seed ^ at);
-            tokio::spawn(attack(listen, random, frames / CONNECTIONS))
+            tokio::spawn(attack(place.clone(), random, frames / attackers))
         });
         join_all(attackers).await.into_iter().map(Result::unwrap).sum::<u64>()
     };
@@ -51,6 +77,7 @@ async fn garbage_1m() {
     let report = stage.check();
     let (quiet, busy) = (quantile(&mut quiet, 0.99), quantile(&mut under_attack, 0.99));
     Figures::new("E7 garbage_1m", seed, report)
+        .with("over", over)
         .with_rss(received.rss())
         .with("sent", report.sent)
         .with("frames", frames)
@@ -82,10 +109,11 @@ async fn good(sender: &Sender, ledger: &Ledger, numbers: std::ops::Range<u64>) -
 }
 
 /// Writes so many frames, on as many connections as that takes; how many those were.
-async fn attack(listen: std::net::SocketAddr, mut random: StdRng, frames: u64) -> u64 {
+async fn attack(place: Arc<Place>, mut random: StdRng, frames: u64) -> u64 {
     let (mut written, mut connections) = (0, 0);
     while written < frames {
-        let Ok(mut stream) = TcpStream::connect(listen).await else { continue };
+        let Some(mut wire) = place.try_wire().await else { continue };
+        let stream = &mut wire.stream;
         connections += 1;
         if random.random_ratio(1, 4) {
             let mut bytes = vec![0; random.random_range(1..2000)];

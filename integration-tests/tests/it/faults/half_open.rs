@@ -3,16 +3,19 @@
 use std::time::{Duration, Instant};
 
 use integration_tests::actors::Role;
+use integration_tests::bare::Over;
 use integration_tests::{Cable, End, Figures, Scale};
 
 use super::TOLERANCE;
+use super::over::Place;
 use super::stage::{Player, Stage, actor, patience};
 
 /// Until everything goes on behind the repair.
 const RECOVERY: Duration = Duration::from_secs(2);
 
-/// Where the cable is pulled, and whether something is on its way then.
+/// Where the cable is pulled, over what, and whether something is on its way then.
 struct Act {
+    over: Over,
     end: End,
     busy: bool,
 }
@@ -21,15 +24,16 @@ struct Act {
 #[cfg_attr(not(namespaces), ignore = "no network namespaces here")]
 async fn half_open() {
     let stage = Stage::new().await;
-    let few = [Act { end: End::Left, busy: true }, Act { end: End::Right, busy: false }];
-    let rest = [Act { end: End::Right, busy: true }, Act { end: End::Left, busy: false }];
     let scale = Scale::of_environment();
-    for act in few {
-        play(&stage, &act, scale).await;
-    }
-    if scale == Scale::Full {
-        for act in rest {
-            play(&stage, &act, scale).await;
+    for over in [Over::Tcp, Over::Tls, Over::Quic] {
+        let act = |end, busy| Act { over, end, busy };
+        play(&stage, &act(End::Left, true), scale).await;
+        if over == Over::Tcp || scale == Scale::Full {
+            play(&stage, &act(End::Right, false), scale).await;
+        }
+        if scale == Scale::Full {
+            play(&stage, &act(End::Right, true), scale).await;
+            play(&stage, &act(End::Left, false), scale).await;
         }
     }
 }
@@ -39,18 +43,19 @@ async fn play(stage: &Stage, act: &Act, scale: Scale) {
     let down = scale.pick(Duration::from_secs(3), Duration::from_secs(60));
     let messages = scale.pick(5_000, 50_000);
     let cable = Cable::lay().await.unwrap();
-    let token = stage.folder().join("token");
-    std::fs::write(&token, "a long random line").unwrap();
-    let uri = format!(
-        "tcp://{}:7420/load?keep_alive={}ms&token_file={}",
-        End::Right.address(),
-        keep_alive.as_millis(),
-        token.display()
-    );
-    let name = |who: &str| format!("{who}-{:?}-{}", act.end, act.busy);
-    let consumer = stage.consumer(&uri, &name("ben"));
+    let mut parameters = format!("keep_alive={}ms", keep_alive.as_millis());
+    if act.over == Over::Tcp {
+        // The others have certificates for it.
+        let token = stage.folder().join("token");
+        std::fs::write(&token, "a long random line").unwrap();
+        parameters.push_str(&format!("&token_file={}", token.display()));
+    }
+    let place = Place::new(act.over, stage).at((End::Right.address(), 7420).into());
+    let name = |who: &str| format!("{who}-{}-{:?}-{}", act.over, act.end, act.busy);
+    let consumer = stage.consumer(&place.listens(&parameters), &name("ben"));
     let consumer = stage.enter(inside(&cable, End::Right), &Role::Consume(consumer)).await;
-    let mut producer = stage.producer(&format!("{uri}&send_timeout=10m"), &name("anna"), messages);
+    let uri = place.dials(&format!("{parameters}&send_timeout=10m"));
+    let mut producer = stage.producer(&uri, &name("anna"), messages);
     producer.lingers = true;
     let producer = stage.enter(inside(&cable, End::Left), &Role::Produce(producer)).await;
 
@@ -74,6 +79,7 @@ async fn play(stage: &Stage, act: &Act, scale: Scale) {
     let report = stage.check();
     Figures::new("E3 half_open", 0, report)
         .with_recovery(recovery)
+        .with("over", act.over)
         .with("pulled", format!("{:?}", act.end))
         .with("busy", act.busy)
         .with("reported", format!("{:.1} s", reported.as_secs_f64()))

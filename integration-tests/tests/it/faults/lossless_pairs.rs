@@ -1,6 +1,7 @@
 //! E23: what was received from one transport and is sent over another arrives as it was, over every pair, in a chain
 //! that ends where it began; or it is refused before anything is sent.
 
+use integration_tests::bare::Over;
 use integration_tests::{Figures, Scale, seed};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -9,7 +10,8 @@ use seam_core::{Connection, Datagram, Error, Fate, Receiver, Sender, binary};
 use tokio::time::timeout;
 
 use super::any_datagram::envelope;
-use super::stage::{Stage, free_address, patience};
+use super::over::Place;
+use super::stage::{Stage, patience};
 
 /// A transport, open at both ends.
 struct Hop {
@@ -58,7 +60,7 @@ impl Hop {
 
 /// Sends each datagram over the transports of `walk`, one after the other, each from what the one before delivered.
 async fn walk(uris: &[String], walk: &[usize], count: u32) {
-    let (_stage, seed) = (Stage::new().await, seed());
+    let seed = seed();
     let mut random = StdRng::seed_from_u64(seed);
     let mut hops = Vec::new();
     for uri in uris {
@@ -94,13 +96,17 @@ fn form(datagram: &Datagram) -> Vec<u8> {
     form
 }
 
-fn local() -> Vec<String> {
-    vec!["memory://pairs".to_owned(), format!("tcp://{}/pairs", free_address())]
+/// What needs no broker.
+fn local(stage: &Stage) -> Vec<String> {
+    let links = Over::EACH.map(|over| Place::new(over, stage).both("credit=4096"));
+    std::iter::once("memory://pairs".to_owned()).chain(links).collect()
 }
 
 #[tokio::test]
 async fn lossless_pairs() {
-    walk(&local(), &[0, 1, 0], Scale::of_environment().pick(1_500, 10_000)).await;
+    let stage = Stage::new().await;
+    let uris = local(&stage);
+    walk(&uris, &every_pair(uris.len()), Scale::of_environment().pick(500, 10_000)).await;
 }
 
 /// With every broker whose client was compiled in. SQS as a standard queue: a FIFO queue takes nothing of one id twice.
@@ -108,6 +114,7 @@ async fn lossless_pairs() {
 #[tokio::test]
 #[ignore = "needs brokers: integration-tests/brokers run kafka rabbitmq sqs -- cargo test --workspace --all-features -- --include-ignored"]
 async fn lossless_pairs_with_brokers() {
+    let stage = Stage::new().await;
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
     let of = |variable: &str| {
         std::env::var(variable).unwrap_or_else(|_| {
@@ -126,7 +133,8 @@ async fn lossless_pairs_with_brokers() {
         ),
     ]
     .into();
-    let uris: Vec<_> = local().into_iter().chain(brokers.iter().cloned()).collect();
+    let locals = ["memory://pairs".to_owned(), Place::new(Over::Tcp, &stage).both("credit=4096")];
+    let uris: Vec<_> = locals.into_iter().chain(brokers.iter().cloned()).collect();
     let all = every_pair(uris.len());
     walk(&uris, &all, Scale::of_environment().pick(500, 10_000)).await;
     for uri in brokers {
@@ -135,7 +143,6 @@ async fn lossless_pairs_with_brokers() {
 }
 
 /// A walk on which each of so many follows each other one once, back to where it began.
-#[cfg(any(feature = "kafka", feature = "rabbitmq", feature = "sqs"))]
 fn every_pair(count: usize) -> Vec<usize> {
     let pairs = (0..count).flat_map(|one| (one + 1..count).flat_map(move |other| [one, other]));
     let walk: Vec<_> = pairs.chain([0]).collect();

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use integration_tests::bare::Over;
 use integration_tests::{Figures, Scale, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::stage::{Finished, Heard, Stage, free_address, patience};
+use super::over::Place;
+use super::stage::{Finished, Heard, Stage, patience};
 
 /// What a run under kills came to.
 struct Run {
@@ -16,10 +18,17 @@ struct Run {
 
 #[tokio::test]
 async fn session_lost_and_sent_again() {
+    for over in Over::EACH {
+        lose_and_send_again(over).await;
+    }
+}
+
+async fn lose_and_send_again(over: Over) {
     let (stage, seed) = (Stage::new().await, seed());
-    let Run { sent, kills } = run(&stage, "redeliver", seed).await;
+    let Run { sent, kills } = run(&stage, over, "redeliver", seed).await;
     let report = stage.check();
     Figures::new("E20 session_lost redeliver", seed, report)
+        .with("over", over)
         .with("sent", report.sent)
         .with("kills", kills)
         .with("recovered", report.recovered)
@@ -34,7 +43,7 @@ async fn session_lost_and_sent_again() {
 #[tokio::test]
 async fn session_lost_and_given_back() {
     let (stage, seed) = (Stage::new().await, seed());
-    let Run { sent, kills } = run(&stage, "report", seed).await;
+    let Run { sent, kills } = run(&stage, Over::Tcp, "report", seed).await;
     let report = stage.check();
     let unsettled: u64 = sent.heard.lost.iter().sum();
     Figures::new("E20 session_lost report", seed, report)
@@ -51,18 +60,18 @@ async fn session_lost_and_given_back() {
 }
 
 /// Kills the consumer at random points, each time after it has settled something.
-async fn run(stage: &Stage, lost: &str, seed: u64) -> Run {
+async fn run(stage: &Stage, over: Over, lost: &str, seed: u64) -> Run {
     let (messages, kills) = Scale::of_environment().pick((6_000, 8), (200_000, 500));
     let mut random = StdRng::seed_from_u64(seed);
-    let uri = format!("tcp://{}/load", free_address());
+    let place = Place::new(over, stage);
     let consumer = || {
-        let mut job = stage.consumer(&uri, "ben");
+        let mut job = stage.consumer(&place.listens("credit=4096"), "ben");
         // So long that the load lasts, and that something is in hand at each kill.
         job.work = Duration::from_millis(10);
         stage.consume(job)
     };
     let mut standing = consumer().await;
-    let sending = format!("{uri}?lost={lost}&send_timeout=10m&credit=128");
+    let sending = place.dials(&format!("lost={lost}&send_timeout=10m&credit=128"));
     let mut producer = stage.producer(&sending, "anna", messages);
     producer.resends = false;
     let producer = stage.produce(producer).await;

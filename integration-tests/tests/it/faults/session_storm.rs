@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use integration_tests::bare::Over;
 use integration_tests::relay::{Cut, Plan, Relay};
 use integration_tests::{Figures, Scale, seed};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::stage::{Player, Stage, free_address};
+use super::over::Place;
+use super::stage::{Player, Stage};
 use super::{TOLERANCE, quantile};
 
 const SESSIONS: u64 = 8;
@@ -22,15 +24,24 @@ const STILL: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn session_storm() {
+    storm(Over::Tcp).await;
+}
+
+#[tokio::test]
+async fn session_storm_over_tls() {
+    storm(Over::Tls).await;
+}
+
+async fn storm(over: Over) {
     let (stage, seed) = (Stage::new().await, seed());
     let (messages, cuts) = Scale::of_environment().pick((16_000, 120), (1_400_000, 10_000));
-    let listen = free_address();
-    let consumer = format!("tcp://{listen}/load?keep_alive=200ms");
-    let consumer = stage.consume(stage.consumer(&consumer, "ben")).await;
-    let relay = Relay::start(listen, seed).await.unwrap();
+    let place = Place::new(over, &stage);
+    let consumer = stage.consumer(&place.listens("keep_alive=200ms"), "ben");
+    let consumer = stage.consume(consumer).await;
+    let relay = Relay::start(place.address(), seed).await.unwrap();
     let every = [Cut::Reset, Cut::Finish, Cut::Silence];
     relay.plan(Plan::Random { after: 0..30_000, cuts: every.to_vec() });
-    let uri = format!("tcp://{}/load?keep_alive=200ms&send_timeout=10m", relay.address());
+    let uri = place.at(relay.address()).dials("keep_alive=200ms&send_timeout=10m");
     let producers = join_all((0..SESSIONS).map(|at| {
         let name = format!("anna-{at}");
         stage.produce(stage.producer(&uri, &name, messages / SESSIONS))
@@ -61,6 +72,7 @@ async fn session_storm() {
     let rss = sent.iter().map(|one| one.rss()).max().unwrap();
     let done = relay.counts().cuts;
     Figures::new("E19 session_storm", seed, report)
+        .with("over", over)
         .with_recovery(half)
         .with_rss(rss)
         .with("p99", format!("{:.3} s", most.as_secs_f64()))

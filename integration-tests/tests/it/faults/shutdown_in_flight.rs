@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use integration_tests::actors::{Consumer, Producer};
+use integration_tests::bare::Over;
 use integration_tests::{Figures, Scale, seed};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::stage::{Player, Stage, free_address, patience};
+use super::over::Place;
+use super::stage::{Player, Stage, patience};
 
 const CONSUMERS: usize = 8;
 const PUBLISHERS: usize = CONSUMERS;
@@ -17,18 +19,32 @@ const EXIT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn shutdown_in_flight() {
+    shut_down(Over::Tcp).await;
+}
+
+#[tokio::test]
+async fn shutdown_in_flight_over_tls() {
+    shut_down(Over::Tls).await;
+}
+
+#[tokio::test]
+async fn shutdown_in_flight_over_quic() {
+    shut_down(Over::Quic).await;
+}
+
+async fn shut_down(over: Over) {
     let (stage, seed) = (Stage::new().await, seed());
     let times = Scale::of_environment().pick(6, 100);
-    let addresses: Vec<String> = (0..CONSUMERS).map(|_| free_address().to_string()).collect();
+    let places: Vec<Place> = (0..CONSUMERS).map(|_| Place::new(over, &stage)).collect();
     let consumers: Vec<Consumer> = (0..CONSUMERS)
         .map(|at| {
-            let mut job =
-                stage.consumer(&format!("tcp://{}/load", addresses[at]), &format!("ben-{at}"));
+            let uri = places[at].listens("credit=4096");
+            let mut job = stage.consumer(&uri, &format!("ben-{at}"));
             job.work = Duration::from_millis(200);
             job
         })
         .collect();
-    let uri = format!("tcp://{}/load?confirm=settled&send_timeout=10m", addresses.join(","));
+    let uri = Place::dials_all(&places, "confirm=settled&send_timeout=10m");
     let publishers: Vec<Producer> = (0..PUBLISHERS)
         .map(|at| {
             // More than it ever sends, so that there is load all the time.
@@ -70,6 +86,7 @@ async fn shutdown_in_flight() {
 
     let report = stage.check();
     Figures::new("E16 shutdown_in_flight", seed, report)
+        .with("over", over)
         .with("sent", report.sent)
         .with("ended", times)
         .with("slowest", format!("{:.1} s", slowest.as_secs_f64()))

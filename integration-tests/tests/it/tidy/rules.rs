@@ -9,8 +9,14 @@ const PURE: [&str; 2] = ["seam-core", "seam-wire"];
 
 /// The other crates that are no transport. Any crate that no list here names is one: it has the
 /// same files as each other transport, is a feature of the facade, and has a page in `docs/`.
-const LIBRARIES: [&str; 5] =
-    ["seam-broker", "seam-channel", "seam-conformance", "seam-layers", "seam-link"];
+const LIBRARIES: [&str; 6] = [
+    "seam-broker",
+    "seam-certificates",
+    "seam-channel",
+    "seam-conformance",
+    "seam-layers",
+    "seam-link",
+];
 
 pub(super) const FACADE: &str = "seam-channel";
 
