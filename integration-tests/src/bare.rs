@@ -5,7 +5,7 @@
 //! use integration_tests::bare::{Dialling, Over, Spot};
 //! use tokio::io::AsyncWriteExt;
 //!
-//! # async fn example(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(folder: &std::path::Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 //! // Certificates lie in `folder`, as `seam certs new` writes them.
 //! let spot = Spot::new(Over::Tls, "127.0.0.1:7421".parse()?, folder);
 //! let mut wire = Dialling::new(&spot)?.dial().await?;
