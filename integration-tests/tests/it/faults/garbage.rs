@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use seam_conformance::ledger::{Ledger, Outcome, Stamp};
 use seam_core::Sender;
-use seam_wire::{EnvelopeLimits, Fault, FaultCode, Frame, Group, Hello, Offers, Open, Ping};
+use seam_wire::{Fault, FaultCode, Frame, Hello, Offers, Open, Ping};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -143,18 +143,8 @@ async fn attack(place: Arc<Place>, mut random: StdRng, frames: u64) -> u64 {
 }
 
 fn open(random: &mut StdRng) -> Open {
-    Open {
-        highest: 2,
-        nonce: random.random(),
-        instance: random.random(),
-        offers: Offers { sends: true, receives: true, calls: true, accepts: false },
-        token: false,
-        address: "load".into(),
-        group: Group::Default,
-        max_message: 1 << 20,
-        max_frame: 1 << 20,
-        envelope: EnvelopeLimits::from(&seam_core::Limits::default()),
-    }
+    let offers = Offers { sends: true, receives: true, calls: true, accepts: false };
+    Open { nonce: random.random(), instance: random.random(), ..super::over::open(offers) }
 }
 
 /// A frame that begins as a good one, and has some of its bytes changed.

@@ -5,9 +5,26 @@ use std::time::Duration;
 
 use integration_tests::bare::{Dialling, Over, Spot, Wire};
 use seam_certificates::issue::write_new;
+use seam_wire::{EnvelopeLimits, Group, Offers, Open};
 use tokio::time::timeout;
 
 use super::stage::{Stage, free_address, patience};
+
+/// What a dialler says first to the endpoint of these tests, before it has chosen any number.
+pub(super) fn open(offers: Offers) -> Open {
+    Open {
+        highest: 2,
+        nonce: [7; 32],
+        instance: [7; 16],
+        offers,
+        token: false,
+        address: "load".into(),
+        group: Group::Default,
+        max_message: 1 << 20,
+        max_frame: 1 << 20,
+        envelope: EnvelopeLimits::from(&seam_core::Limits::default()),
+    }
+}
 
 /// Where a listener is to be found.
 pub(super) struct Place(Spot);

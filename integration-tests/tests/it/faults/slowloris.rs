@@ -9,7 +9,7 @@ use integration_tests::{Figures, Scale, seed};
 use rustls::pki_types::ServerName;
 use seam_conformance::ledger::Report;
 use seam_core::Datagram;
-use seam_wire::{EnvelopeLimits, Frame, Group, Offers, Open};
+use seam_wire::{Frame, Offers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
@@ -127,18 +127,8 @@ async fn lasts(place: &Place, over: Over, kind: Slow) -> Duration {
 
 /// What a good one says first, without its last byte.
 fn open() -> Vec<u8> {
-    let open = Open {
-        highest: 2,
-        nonce: [7; 32],
-        instance: [7; 16],
-        offers: Offers { sends: true, receives: false, calls: false, accepts: false },
-        token: false,
-        address: "load".into(),
-        group: Group::Default,
-        max_message: 1 << 20,
-        max_frame: 1 << 20,
-        envelope: EnvelopeLimits::from(&seam_core::Limits::default()),
-    };
+    let open =
+        super::over::open(Offers { sends: true, receives: false, calls: false, accepts: false });
     let mut bytes = Vec::new();
     Frame::Open(Box::new(open)).encode(0, &mut bytes);
     bytes.pop();
