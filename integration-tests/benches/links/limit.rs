@@ -12,8 +12,8 @@ use crate::meter::Meter;
 
 /// Length, tag, and two bytes that are nothing yet.
 pub(crate) const HEADER: usize = 8;
-pub(crate) const WRITE: usize = 128 << 10;
-pub(crate) const READ: usize = 256 << 10;
+const WRITE: usize = 128 << 10;
+const READ: usize = 256 << 10;
 
 pub(crate) fn send(job: &Job, meter: &mut Meter) -> io::Result<()> {
     if job.spot.over == Over::Unix {
@@ -25,24 +25,41 @@ pub(crate) fn send(job: &Job, meter: &mut Meter) -> io::Result<()> {
 }
 
 fn write(mut socket: impl Write, job: &Job, meter: &mut Meter) -> io::Result<()> {
-    let payload = vec![7; job.size];
-    let frame = HEADER + job.size;
-    let batch = (WRITE / frame).max(1);
-    let mut buffer = Vec::with_capacity(batch * frame);
+    let mut writes = Writes::new(job);
     loop {
-        buffer.clear();
-        for _ in 0..batch {
-            append(&mut buffer, black_box(&payload));
-        }
-        socket.write_all(&buffer)?;
-        if !meter.add(batch) {
+        socket.write_all(writes.next())?;
+        if !meter.add(writes.batch) {
             return Ok(());
         }
     }
 }
 
+/// Frames gathered into one large write after the other.
+pub(crate) struct Writes {
+    payload: Vec<u8>,
+    pub(crate) batch: usize,
+    buffer: Vec<u8>,
+}
+
+impl Writes {
+    pub(crate) fn new(job: &Job) -> Self {
+        let frame = HEADER + job.size;
+        let batch = (WRITE / frame).max(1);
+        Self { payload: vec![7; job.size], batch, buffer: Vec::with_capacity(batch * frame) }
+    }
+
+    #[inline]
+    pub(crate) fn next(&mut self) -> &[u8] {
+        self.buffer.clear();
+        for _ in 0..self.batch {
+            append(&mut self.buffer, black_box(&self.payload));
+        }
+        &self.buffer
+    }
+}
+
 #[inline]
-pub(crate) fn append(buffer: &mut Vec<u8>, payload: &[u8]) {
+fn append(buffer: &mut Vec<u8>, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("it fits");
     let mut header = [0; HEADER];
     header[..4].copy_from_slice(&length.to_le_bytes());
@@ -62,23 +79,44 @@ pub(crate) fn receive(job: &Job, meter: &mut Meter, ready: impl FnOnce()) -> io:
 }
 
 fn read(mut socket: impl Read, job: &Job, meter: &mut Meter) -> io::Result<()> {
-    let mut buffer = vec![0; READ.max(HEADER + job.size)];
-    let mut end = 0;
+    let mut reads = Reads::new(job);
     loop {
-        let read = socket.read(&mut buffer[end..])?;
+        let read = socket.read(reads.room())?;
         if read == 0 {
             return Ok(());
         }
-        end += read;
-        let (messages, used) = parse(&buffer[..end])?;
-        buffer.copy_within(used..end, 0);
-        end -= used;
-        meter.add(messages);
+        meter.add(reads.took(read)?);
+    }
+}
+
+/// What was read, parsed where it lies.
+pub(crate) struct Reads {
+    buffer: Vec<u8>,
+    end: usize,
+}
+
+impl Reads {
+    pub(crate) fn new(job: &Job) -> Self {
+        Self { buffer: vec![0; READ.max(HEADER + job.size)], end: 0 }
+    }
+
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.end..]
+    }
+
+    /// How many frames are whole with the bytes that were read into the room.
+    #[inline]
+    pub(crate) fn took(&mut self, read: usize) -> io::Result<usize> {
+        self.end += read;
+        let (messages, used) = parse(&self.buffer[..self.end])?;
+        self.buffer.copy_within(used..self.end, 0);
+        self.end -= used;
+        Ok(messages)
     }
 }
 
 /// How many whole frames `bytes` begins with, and how many bytes they are.
-pub(crate) fn parse(bytes: &[u8]) -> io::Result<(usize, usize)> {
+fn parse(bytes: &[u8]) -> io::Result<(usize, usize)> {
     let (mut messages, mut used) = (0, 0);
     while let Some((header, rest)) = bytes[used..].split_first_chunk::<HEADER>() {
         let [a, b, c, d, tag @ .., 0, 0] = *header else { return Err(foreign()) };
