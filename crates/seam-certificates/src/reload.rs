@@ -6,13 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use seam_core::Result;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// What is made of files, and made again once one of them changes; what cannot be read again stays as it was.
 pub struct Reloaded<T> {
     files: Vec<PathBuf>,
     make: Box<dyn Fn() -> Result<T> + Send + Sync>,
     state: Mutex<State<T>>,
+    /// When to look next, from the first time that somebody waits for it.
+    looks: tokio::sync::Mutex<Option<Interval>>,
 }
+
+/// How often files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 struct State<T> {
     current: Arc<T>,
@@ -42,7 +48,7 @@ impl<T> Reloaded<T> {
         let is_fresh = is_fresh(&seen);
         let current = Arc::new(make()?);
         let state = Mutex::new(State { current, seen, is_fresh, is_told: false });
-        Ok(Self { files, make: Box::new(make), state })
+        Ok(Self { files, make: Box::new(make), state, looks: Default::default() })
     }
 
     /// As it was last read.
@@ -70,6 +76,23 @@ impl<T> Reloaded<T> {
             }
         }
         Ok(state.current.clone())
+    }
+
+    /// [Looks](Self::look) once a second, whatever its caller does between; the first time at once. A dropped call loses
+    /// nothing. Needs Tokio, with time.
+    ///
+    /// # Errors
+    ///
+    /// As [`look`](Self::look).
+    pub async fn next_look(&self) -> Result<Arc<T>> {
+        let every = || {
+            let mut looks = interval(LOOK);
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            looks
+        };
+        self.looks.lock().await.get_or_insert_with(every).tick().await;
+        // At once, so that nothing is lost with a call that is dropped; the files are small.
+        self.look()
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {

@@ -12,7 +12,7 @@ use rustls::{
 };
 use seam_core::{Endpoint, Error, Kind, Parameter, Result, parameters};
 
-use crate::files;
+use crate::{Reloaded, files};
 
 /// The parameters of certificates, for the [`Scheme`](seam_core::Scheme) of a transport.
 pub const PARAMETERS: [Parameter; 6] = [
@@ -186,6 +186,24 @@ impl Settings {
         config.require_ems = true;
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
+    }
+
+    /// The same as long as it listens: what these files say, read again when one changes, or what is `given` instead.
+    ///
+    /// # Errors
+    ///
+    /// As [`client`](Self::client).
+    pub fn listener(
+        self,
+        given: Option<&ServerConfig>,
+        protocols: &'static [&'static [u8]],
+    ) -> Result<Reloaded<ServerConfig>> {
+        let Some(given) = given else {
+            return Reloaded::new(self.files(), move || self.server(protocols));
+        };
+        let mut given = given.clone();
+        given.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Reloaded::new(Vec::new(), move || Ok(given.clone()))
     }
 
     fn own(&self) -> Result<&(PathBuf, PathBuf)> {

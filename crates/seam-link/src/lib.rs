@@ -1,6 +1,6 @@
 //! Links: what brokers have, over any stream of bytes.
 //!
-//! A transport crate writes a [`Carrier`]: how to dial, how to listen. [`Links`] makes it a whole
+//! A transport crate writes a [`Carrier`]: how to dial, how to listen. [`Links`], and [`transport!`] in front of it, make it a whole
 //! [`Transport`](seam_core::Transport): sessions with receipts, settlement, credit, redelivery and
 //! reconnection without loss, groups, several hosts, requests, peers, proofs of a shared token, and version 1
 //! of the wire. What travels is specified in `docs/wire.md`.
@@ -38,6 +38,14 @@ mod transport;
 pub use carrier::{Arrival, Carrier, Link, Listener, Stream};
 pub use config::{PARAMETERS, parameters_with};
 pub use transport::Links;
+
+/// What [`transport!`] names, wherever it is written.
+#[doc(hidden)]
+pub mod macro_support {
+    pub use async_trait::async_trait;
+    pub use seam_core::driver::{Connection, OpenContext, Transport};
+    pub use seam_core::{Capabilities, Endpoint, Result, Scheme, Side};
+}
 
 /// Locks, also after a panic elsewhere: every guarded state here is whole between statements.
 fn lock<T: ?Sized>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -111,6 +111,12 @@ pub fn host(endpoint: &Endpoint, place: usize) -> Result<&Host> {
     })
 }
 
+/// What names a listener of an endpoint: the host that it is at.
+#[must_use]
+pub fn listener_name(endpoint: &Endpoint) -> String {
+    endpoint.hosts().first().map(Host::to_string).unwrap_or_default()
+}
+
 /// Whether nobody reaches a listener there but from this machine.
 #[must_use]
 pub fn is_loopback(endpoint: &Endpoint) -> bool {

@@ -29,6 +29,47 @@ pub struct Links {
     acceptors: Arc<tokio::sync::Mutex<Acceptors>>,
 }
 
+/// Makes a type that holds a [`Links`] in its field `0` a [`Transport`](seam_core::Transport), which does whatever that one does.
+///
+/// ```
+/// use seam_link::Links;
+///
+/// /// The transport of `pipe://`.
+/// #[derive(Clone, Debug)]
+/// pub struct Pipe(Links);
+///
+/// seam_link::transport!(Pipe);
+/// ```
+#[macro_export]
+macro_rules! transport {
+    ($transport:ty) => {
+        #[$crate::macro_support::async_trait]
+        impl $crate::macro_support::Transport for $transport {
+            fn schemes(&self) -> &'static [$crate::macro_support::Scheme] {
+                $crate::macro_support::Transport::schemes(&self.0)
+            }
+
+            fn check(
+                &self,
+                endpoint: &$crate::macro_support::Endpoint,
+                side: $crate::macro_support::Side,
+            ) -> $crate::macro_support::Result<$crate::macro_support::Capabilities> {
+                $crate::macro_support::Transport::check(&self.0, endpoint, side)
+            }
+
+            async fn open(
+                &self,
+                endpoint: &$crate::macro_support::Endpoint,
+                context: $crate::macro_support::OpenContext,
+            ) -> $crate::macro_support::Result<
+                ::std::sync::Arc<dyn $crate::macro_support::Connection>,
+            > {
+                $crate::macro_support::Transport::open(&self.0, endpoint, context).await
+            }
+        }
+    };
+}
+
 /// Who listens, by name, and what still ends after the last endpoint of one is gone.
 type Acceptors = HashMap<String, (Weak<Acceptor>, TaskTracker)>;
 

@@ -16,7 +16,7 @@ use seam_certificates::{End, Reloaded, kept};
 use seam_core::{Error, Event, Result};
 use seam_link::{Arrival, Listener};
 use tokio::sync::Mutex;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Options;
@@ -35,8 +35,6 @@ pub(crate) struct Listening {
     first: quinn::ServerConfig,
     closing: TaskTracker,
     waits: Mutex<Waits>,
-    /// When to look at the files, however many connections come between.
-    looks: Mutex<Interval>,
 }
 
 /// Handshakes under way, and connections whose next stream is waited for.
@@ -64,9 +62,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MANY: usize = 64;
 const TOO_MANY: usize = 1024;
 
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
-
 impl Listening {
     pub(crate) async fn new(
         sockets: &Sockets,
@@ -81,18 +76,13 @@ impl Listening {
             .transport_config(options.transport()?)
             .migration(options.migration)
             .max_incoming(TOO_MANY);
-        Ok(sockets.listen(address, &first, &closing).await.map(|socket| {
-            let mut looks = interval(LOOK);
-            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            Self {
-                socket,
-                endpoint,
-                config: Arc::new(config),
-                first,
-                closing,
-                waits: Mutex::default(),
-                looks: looks.into(),
-            }
+        Ok(sockets.listen(address, &first, &closing).await.map(|socket| Self {
+            socket,
+            endpoint,
+            config: Arc::new(config),
+            first,
+            closing,
+            waits: Mutex::default(),
         }))
     }
 
@@ -164,10 +154,8 @@ impl Listener for Listening {
 
     async fn news(&self) -> Event {
         loop {
-            self.looks.lock().await.tick().await;
-            // At once, so that nothing is lost with a call that is dropped; the files are small.
             let before = self.config.current();
-            let looked = self.config.look().and_then(|config| {
+            let looked = self.config.next_look().await.and_then(|config| {
                 if !Arc::ptr_eq(&before, &config) {
                     let mut next = self.first.clone();
                     next.crypto = as_quinn(&config)?;

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rustls::{ClientConfig, ServerConfig};
-use seam_certificates::{Dialling, Reloaded, Settings};
-use seam_core::driver::{self, OpenContext, Transport};
-use seam_core::{Capabilities, Endpoint, Host, Result, Scheme, Side};
+use seam_certificates::{Dialling, Settings};
+use seam_core::{Endpoint, Result};
 use seam_link::{Carrier, Link, Links, Listener, tcp};
 
 use crate::config::{Options, PROTOCOLS, SCHEMES};
@@ -55,24 +54,7 @@ impl Default for Quic {
     }
 }
 
-#[async_trait]
-impl Transport for Quic {
-    fn schemes(&self) -> &'static [Scheme] {
-        self.0.schemes()
-    }
-
-    fn check(&self, endpoint: &Endpoint, side: Side) -> Result<Capabilities> {
-        self.0.check(endpoint, side)
-    }
-
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        context: OpenContext,
-    ) -> Result<Arc<dyn driver::Connection>> {
-        self.0.open(endpoint, context).await
-    }
-}
+seam_link::transport!(Quic);
 
 /// What dials and listens.
 struct Lanes {
@@ -95,15 +77,7 @@ impl Carrier for Lanes {
 
     async fn listen(&self, endpoint: &Endpoint) -> Result<Box<dyn Listener>> {
         let (settings, options) = (Settings::new(endpoint)?, Options::new(endpoint)?);
-        let config = match &self.given {
-            Some(server) => {
-                let mut server = ServerConfig::clone(server);
-                server.alpn_protocols =
-                    PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
-                Reloaded::new(Vec::new(), move || Ok(server.clone()))?
-            }
-            None => Reloaded::new(settings.files(), move || settings.server(PROTOCOLS))?,
-        };
+        let config = settings.listener(self.given.as_deref(), PROTOCOLS)?;
         let host = tcp::host(endpoint, 0)?;
         let unknown = || io::Error::from(io::ErrorKind::AddrNotAvailable);
         let address = tcp::addresses(endpoint, host).await?.into_iter().next();
@@ -116,7 +90,7 @@ impl Carrier for Lanes {
 
     /// Endpoints that show or trust something else are no neighbours at one socket.
     fn listener_name(&self, endpoint: &Endpoint) -> String {
-        let host = endpoint.hosts().first().map(Host::to_string).unwrap_or_default();
+        let host = tcp::listener_name(endpoint);
         format!("{host} {:?} {:?}", Settings::new(endpoint), Options::new(endpoint))
     }
 

@@ -1,8 +1,7 @@
 //! TCP as a carrier of links.
 
 use async_trait::async_trait;
-use seam_core::driver::{self, OpenContext, Transport};
-use seam_core::{Capabilities, Endpoint, Error, Host, Result, Scheme, Side};
+use seam_core::{Endpoint, Error, Result};
 use seam_link::tcp::{self, Options};
 use seam_link::{Arrival, Carrier, Link, Links, Listener};
 use tokio::net::TcpListener;
@@ -39,24 +38,7 @@ impl Default for Tcp {
     }
 }
 
-#[async_trait]
-impl Transport for Tcp {
-    fn schemes(&self) -> &'static [Scheme] {
-        self.0.schemes()
-    }
-
-    fn check(&self, endpoint: &Endpoint, side: Side) -> Result<Capabilities> {
-        self.0.check(endpoint, side)
-    }
-
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        context: OpenContext,
-    ) -> Result<std::sync::Arc<dyn driver::Connection>> {
-        self.0.open(endpoint, context).await
-    }
-}
+seam_link::transport!(Tcp);
 
 /// What dials and listens.
 #[derive(Debug)]
@@ -75,7 +57,7 @@ impl Carrier for Sockets {
     }
 
     fn listener_name(&self, endpoint: &Endpoint) -> String {
-        endpoint.hosts().first().map(Host::to_string).unwrap_or_default()
+        tcp::listener_name(endpoint)
     }
 
     fn is_sheltered(&self, endpoint: &Endpoint) -> bool {

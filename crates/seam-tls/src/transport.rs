@@ -9,13 +9,12 @@ use async_trait::async_trait;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, CommonState, ServerConfig};
 use seam_certificates::{Certificate, Dialling, EXPORTER, End, Reloaded, Settings, kept, refused};
-use seam_core::driver::{self, OpenContext, Transport};
-use seam_core::{Capabilities, Endpoint, Error, Event, Host, Result, Scheme, Side};
+use seam_core::{Endpoint, Error, Event, Result};
 use seam_link::tcp::{self, Options};
 use seam_link::{Arrival, Carrier, Link, Links, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::config::{SCHEMES, Speaks};
@@ -57,24 +56,7 @@ impl Default for Tls {
     }
 }
 
-#[async_trait]
-impl Transport for Tls {
-    fn schemes(&self) -> &'static [Scheme] {
-        self.0.schemes()
-    }
-
-    fn check(&self, endpoint: &Endpoint, side: Side) -> Result<Capabilities> {
-        self.0.check(endpoint, side)
-    }
-
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        context: OpenContext,
-    ) -> Result<Arc<dyn driver::Connection>> {
-        self.0.open(endpoint, context).await
-    }
-}
+seam_link::transport!(Tls);
 
 /// What dials and listens.
 #[derive(Default)]
@@ -102,32 +84,20 @@ impl Carrier for Sockets {
 
     async fn listen(&self, endpoint: &Endpoint) -> Result<Box<dyn Listener>> {
         let (settings, speaks) = (settings(endpoint)?, Speaks::new(endpoint));
-        let config = match &self.given {
-            Some(server) => {
-                let mut server = ServerConfig::clone(server);
-                let names = speaks.protocols().iter().map(|protocol| protocol.to_vec());
-                server.alpn_protocols = names.collect();
-                Reloaded::new(Vec::new(), move || Ok(server.clone()))?
-            }
-            None => Reloaded::new(settings.files(), move || settings.server(speaks.protocols()))?,
-        };
+        let config = settings.listener(self.given.as_deref(), speaks.protocols())?;
         let listener = tcp::listen(endpoint).await?;
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Box::new(Listening {
             listener,
             options: Options::new(endpoint),
             config: Arc::new(config),
             endpoint: endpoint.to_string().into(),
             speaks,
-            looks: looks.into(),
         }))
     }
 
     /// Endpoints that show or trust something else are no neighbours at one socket.
     fn listener_name(&self, endpoint: &Endpoint) -> String {
-        let host = endpoint.hosts().first().map(Host::to_string).unwrap_or_default();
-        let settings = settings(endpoint);
+        let (host, settings) = (tcp::listener_name(endpoint), settings(endpoint));
         format!("{host} {settings:?} {:?}", Speaks::new(endpoint))
     }
 
@@ -154,12 +124,7 @@ struct Listening {
     config: Arc<Reloaded<ServerConfig>>,
     endpoint: Arc<str>,
     speaks: Speaks,
-    /// When to look at the files, however many connections come between.
-    looks: tokio::sync::Mutex<Interval>,
 }
-
-/// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl Listener for Listening {
@@ -177,9 +142,7 @@ impl Listener for Listening {
 
     async fn news(&self) -> Event {
         loop {
-            self.looks.lock().await.tick().await;
-            // At once, so that nothing is lost with a call that is dropped; the files are small.
-            if let Err(error) = self.config.look() {
+            if let Err(error) = self.config.next_look().await {
                 return kept(&error);
             }
         }

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use seam_core::driver::{self, OpenContext, Transport};
-use seam_core::{Capabilities, Endpoint, Error, Result, Scheme, Side};
+use seam_core::{Endpoint, Error, Result};
 use seam_link::{Arrival, Carrier, Link, Links, Listener};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -41,24 +40,7 @@ impl Default for Unix {
     }
 }
 
-#[async_trait]
-impl Transport for Unix {
-    fn schemes(&self) -> &'static [Scheme] {
-        self.0.schemes()
-    }
-
-    fn check(&self, endpoint: &Endpoint, side: Side) -> Result<Capabilities> {
-        self.0.check(endpoint, side)
-    }
-
-    async fn open(
-        &self,
-        endpoint: &Endpoint,
-        context: OpenContext,
-    ) -> Result<std::sync::Arc<dyn driver::Connection>> {
-        self.0.open(endpoint, context).await
-    }
-}
+seam_link::transport!(Unix);
 
 /// What dials and listens.
 #[derive(Debug)]

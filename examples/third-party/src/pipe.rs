@@ -20,11 +20,10 @@
 //! ```
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use seam_core::driver::{Connection, OpenContext, Transport};
-use seam_core::{Capabilities, Endpoint, Error, Parameter, Result, Scheme, Shape, Side};
+use seam_core::{Endpoint, Error, Parameter, Result, Scheme, Shape};
 use seam_link::{Arrival, Carrier, Link, Links, Listener};
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -52,20 +51,7 @@ impl Default for Pipe {
     }
 }
 
-#[async_trait]
-impl Transport for Pipe {
-    fn schemes(&self) -> &'static [Scheme] {
-        self.0.schemes()
-    }
-
-    fn check(&self, endpoint: &Endpoint, side: Side) -> Result<Capabilities> {
-        self.0.check(endpoint, side)
-    }
-
-    async fn open(&self, endpoint: &Endpoint, context: OpenContext) -> Result<Arc<dyn Connection>> {
-        self.0.open(endpoint, context).await
-    }
-}
+seam_link::transport!(Pipe);
 
 /// Who listens, by address.
 #[derive(Debug, Default)]
